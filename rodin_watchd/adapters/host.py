@@ -66,12 +66,18 @@ def _mounted() -> tuple[Filesystem, ...]:
     return parse_mountinfo(text)
 
 
-def filesystems_below(path: Path) -> Mapping[str, Filesystem]:
-    """Return what is mounted below `path`, by the path relative to it; empty where mounts cannot be read.
+def filesystems_in(path: Path) -> Mapping[str, Filesystem]:
+    """Return the filesystem that `path` is on, as `filesystem_of`, by "", and those that are mounted below, by the path relative to it.
 
-    May be repeated; a later mount changes the answer. What a later mount covers is left out.
+    Raises as `filesystem_of`. May be repeated; a later mount changes the answer. What a later mount covers is left out.
     """
-    return mounted_below(_mounted(), path.resolve().as_posix())
+    mounts, resolved = _mounted(), path.resolve().as_posix()
+    return {"": holding(mounts, resolved), **mounted_below(mounts, resolved)}
+
+
+def shares_in(path: Path) -> Mapping[str, str]:
+    """Return which of the filesystems in `path` are shares, by the path relative to it: the kind of a network filesystem, "" of a local one."""
+    return {at: found.kind if found.network else "" for at, found in filesystems_in(path).items()}
 
 
 def mounted_below(filesystems: tuple[Filesystem, ...], path: str) -> Mapping[str, Filesystem]:

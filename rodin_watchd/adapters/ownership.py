@@ -27,12 +27,12 @@ class Lock:
     """Hold the lock while the process lives, as a context manager; the kernel frees it even after `kill -9`.
 
     Entering raises AlreadyRunningError, which names the holder, or DiskError when the file cannot be written or locked;
-    a lock that is not `needed`, because something else keeps others off, may be one that the filesystem does not know.
+    a lock that is not needed now, because something else keeps others off, may be one that the filesystem does not know.
     """
 
-    def __init__(self, path: Path, *, needed: bool = True) -> None:
+    def __init__(self, path: Path, is_needed: Callable[[], bool] = lambda: True) -> None:
         self._path = path
-        self._needed = needed
+        self._is_needed = is_needed
         self._descriptor = -1
 
     def __enter__(self) -> Self:
@@ -57,9 +57,9 @@ class Lock:
         Cheap, and to be called often. Raises AlreadyRunningError if somebody else was faster, DiskError.
         """
         if not self._is_held():
-            fresh = self._taken()
-            os.close(self._descriptor)
+            fresh, before = self._taken(), self._descriptor
             self._descriptor = fresh
+            _close(before)
 
     def confirm(self) -> None:
         """Do the same: it always looks."""
@@ -72,7 +72,7 @@ class Lock:
             return False
 
     def __exit__(self, *_error: object) -> None:
-        os.close(self._descriptor)
+        _close(self._descriptor)
 
     def _acquire(self, descriptor: int) -> None:
         try:
@@ -82,8 +82,14 @@ class Lock:
                 f"Another rodin_watchd serves this folder: {_holder_text(holder(self._path) or {})}."
             ) from None
         except OSError as error:
-            if self._needed or error.errno not in _NO_LOCKS_ERRNOS:
+            if self._is_needed() or error.errno not in _NO_LOCKS_ERRNOS:
                 raise
+
+
+def _close(descriptor: int) -> None:
+    """Close a file that nothing was written to since; of a share that has died the kernel says that, and closes it (close(2))."""
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -190,20 +196,30 @@ class Lease:
 
     `monotonic` gives seconds that never go back, `wait` lets them pass. Entering raises AlreadyRunningError, which names
     the holder, or DiskError when the file cannot be read or written. It takes `LEASE_SECONDS` where a holder may be alive.
+    A lease is held from the first moment at which `is_needed` returns that it is, at the start or later.
     """
 
     def __init__(
-        self, path: Path, monotonic: Callable[[], float], wait: Callable[[float], None], me: Holder | None = None
+        self,
+        path: Path,
+        monotonic: Callable[[], float],
+        wait: Callable[[float], None],
+        me: Holder | None = None,
+        is_needed: Callable[[], bool] = lambda: True,
     ) -> None:
         self._path = path
         self._monotonic = monotonic
         self._wait = wait
         self._me = me or myself()
+        self._is_needed = is_needed
+        self._is_held = False
         self._kept_at = 0.0
 
     def __enter__(self) -> Self:
-        with _lease_errors(self._path):
-            self._take()
+        if self._is_needed():
+            with _lease_errors(self._path):
+                self._take()
+            self._is_held = True
         self._kept_at = self._monotonic()
         return self
 
@@ -222,7 +238,12 @@ class Lease:
 
         For moments when time alone does not show it: no clock knows how long a machine was suspended. Raises
         AlreadyRunningError when another one took over, DiskError, also for a lease that cannot be understood.
+        One that was not needed until now is made, if nobody holds it: whoever has it was there first.
         """
+        self._is_held = self._is_held or self._is_needed()
+        if not self._is_held:
+            self._kept_at = self._monotonic()
+            return
         with _lease_errors(self._path):
             self._look()
             self._me = replace(self._me, beat=self._me.beat + 1)

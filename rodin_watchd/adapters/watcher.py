@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from watchdog.events import FileClosedEvent, FileCreatedEvent, FileMovedEvent, FileSystemEvent, FileSystemEventHandler
@@ -44,10 +45,10 @@ class Mailbox:
 
     def __init__(self, wake: Callable[[], None], most_files: int) -> None:
         self.wake = wake
-        self._probed = threading.Event()
-        self._probing: bytes | None = None  # the folder of the probe file whose event is waited for
         self._most = most_files
         self._lock = threading.Lock()
+        self._probe_came = threading.Condition(self._lock)
+        self._probed: set[bytes] = set()  # folders in which the event of a probe file came
         self._words: dict[bytes, dict[bytes, Writer]] = {}  # folder -> name -> what its writer did last
         self._noted = 0
         self._changed: set[bytes] | None = None  # folders; None: any may have
@@ -104,16 +105,21 @@ class Mailbox:
             changed, self._changed = self._changed, set()
         return None if changed is None else frozenset(map(os.fsdecode, changed))
 
-    def expect_probe(self, folder: bytes) -> Callable[[float], bool]:
-        """Return a function that waits for the event of a probe file in a folder, at most for these seconds, and returns whether it came."""
-        self._probing = folder
-        self._probed.clear()
-        return self._probed.wait
+    def forget_probe(self, folder: bytes) -> None:
+        """Forget that the event of a probe file came in a folder: another one is made."""
+        with self._lock:
+            self._probed.discard(folder)
 
     def note_probe(self, folder: bytes) -> None:
         """Note that the event of a probe file came."""
-        if folder == self._probing:
-            self._probed.set()
+        with self._probe_came:
+            self._probed.add(folder)
+            self._probe_came.notify_all()
+
+    def await_probe(self, folder: bytes, timeout_seconds: float) -> bool:
+        """Wait for the event of a probe file in a folder, and return whether it came."""
+        with self._probe_came:
+            return self._probe_came.wait_for(lambda: folder in self._probed, timeout_seconds)
 
     def say(self, text: str) -> None:
         """Leave a sentence for people."""
@@ -219,10 +225,9 @@ class HintSession(FileSystemEventHandler):
         """Whether the watch goes on."""
         return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)
 
-    def lose(self, text: str) -> None:
-        """Say that events were lost."""
+    def lose(self) -> None:
+        """Note that what is watched is no longer the root."""
         self.sound = False
-        self._mailbox.say(text)
 
     def close(self) -> None:
         """Stop; the thread ends."""
@@ -294,11 +299,11 @@ class _InotifySession:
         """Whether the watch goes on."""
         return self._fd.is_alive()
 
-    def lose(self, text: str) -> None:
-        """See nothing any more: what is watched is no longer the root."""
+    def lose(self) -> None:
+        """See nothing any more, and forget what was seen: what is watched is no longer the root."""
         with self._lock:
             self._watched.clear()
-        self._fault(text)
+        self._fault()
 
     def close(self) -> None:
         """Stop; the thread ends."""
@@ -324,13 +329,16 @@ class _InotifySession:
             self._watched.pop(wd, None)
 
     def on_queue_overflow(self) -> None:
-        self._fault("File events were lost in a burst; the rescan finds the changes.")
+        self._fault()
+        self._mailbox.say("File events were lost in a burst; the rescan finds the changes.")
 
     def _on_self(self, folder: bytes, mask: int) -> None:
         if mask & Flag.IN_UNMOUNT:
-            self.lose("The watched folder, or one in it, was unmounted.")
+            self.lose()
+            self._mailbox.say("The watched folder, or one in it, was unmounted.")
         elif not folder:
-            self.lose(f"The watched folder was {'removed' if mask & Flag.IN_DELETE_SELF else 'moved away'}.")
+            self.lose()
+            self._mailbox.say(f"The watched folder was {'removed' if mask & Flag.IN_DELETE_SELF else 'moved away'}.")
 
     def _on_folder(self, folder: bytes, mask: int) -> None:
         self._mailbox.note(folder)
@@ -360,12 +368,11 @@ class _InotifySession:
             self._mailbox.note_file(folder, name, Writer.WRITING if is_open else Writer.MOVED_IN)
             self._mailbox.wake()
 
-    def _fault(self, text: str) -> None:
+    def _fault(self) -> None:
         """Ask for a new session, and forget what may have been undone by an event that did not come."""
         self.sound = False
         self._mailbox.lose_changes()
         self._mailbox.forget()
-        self._mailbox.say(text)
 
     def _full(self, folder: bytes) -> bytes:
         """Return the path to open; the root gets a "/" at its end, so that a root that is a link is followed."""
@@ -461,7 +468,10 @@ class Watcher(Protocol):
         """Return what people must know that was not reported before; a lasting defect is reported once. Then call `rearm`."""
 
     def rearm(self) -> None:
-        """Watch again if anything is wrong, else do nothing: may be called at each rescan. Scan *after* it."""
+        """Watch again if anything is wrong, and as what is mounted now asks for, else do nothing: may be called at each rescan.
+
+        Scan *after* it. It may wait for the event of a probe file, once for each filesystem that has come.
+        """
 
     def close(self) -> None:
         """Stop; no thread and no descriptor stays open. May be repeated."""
@@ -477,45 +487,32 @@ def open_watcher(
     mode: Literal["auto", "native", "polling"],
     *,
     mounted: Callable[[], Mapping[str, str]] = _one_local,
-    away: bool = False,
     proof_seconds: float = PROOF_SECONDS,
 ) -> Watcher:
     """Choose and start the watcher of the folder `root`, recursive.
 
     `wake` is called from any thread and must return at once. `mounted` returns which filesystems the root is on now: by the path
-    below it, "" for the root itself, the kind of a network filesystem, "" for a local one.
+    below it, "" for the root itself, the kind of a network filesystem, "" for a local one; nothing of a root that is away: its place
+    may be the empty folder below a share.
     "auto" polls a share, and a local root where the event of a probe file does not come back within `proof_seconds`; "native" insists.
-    Each says so in `take_trouble`. What is mounted below is probed, too, if it is local. A root that is `away` gets no probe:
-    its place may be the empty folder below a share. Nothing is raised for a root that is missing or cannot be watched: each
-    `rearm` tries again.
+    Each says so in `take_trouble`. What is mounted below is probed, too, if it is local. A root that is away gets no probe before it
+    is back. Each `rearm` follows what is mounted by then. Nothing is raised for a root that is missing or cannot be watched.
     """
     if mode == "polling":
         return PollingWatcher("polling, as configured")
-    if mode == "auto" and (share := mounted()[""]) and not away:
-        return PollingWatcher(f"polling: {str(root)!r} is a network share ({share})")
     if not (HAS_INOTIFY or HAS_HINTS):
         return PollingWatcher("polling: there are no file events on this platform")
-    watcher = EventWatcher(root, wake, mounted=mounted, proof_seconds=proof_seconds)
-    doubt = "" if away else watcher.prove_root()
-    if not doubt or mode == "native":
-        return watcher
-    watcher.close()
-    return PollingWatcher(_polled(root), defect=doubt)
-
-
-def _polled(root: Path) -> str:
-    return f"polling: file events do not work in {str(root)!r}"
+    return EventWatcher(root, wake, insists=mode == "native", mounted=mounted, proof_seconds=proof_seconds)
 
 
 class PollingWatcher:
     """No events and no thread: the loop's own rescan notices everything."""
 
     native = False
+    defect = ""
 
-    def __init__(self, description: str, *, defect: str = "") -> None:
+    def __init__(self, description: str) -> None:
         self.description = description
-        self.defect = defect
-        self._trouble: str | None = defect or None
 
     def take_seen(self) -> FileEvents:
         """Return nothing: nobody saw a writer."""
@@ -524,10 +521,8 @@ class PollingWatcher:
     def take_changed(self) -> None:
         """Return that anything may have changed."""
 
-    def take_trouble(self) -> str | None:
-        """Return, once, why events could not be had."""
-        trouble, self._trouble = self._trouble, None
-        return trouble
+    def take_trouble(self) -> None:
+        """Return that nothing is wrong."""
 
     def rearm(self) -> None:
         """Do nothing."""
@@ -536,41 +531,73 @@ class PollingWatcher:
         """Do nothing."""
 
 
+class _Place(NamedTuple):
+    """What is watched: by which folder it is, and which filesystems are mounted there."""
+
+    identity: tuple[int, int] | None = None  # of a folder that is watched; None: there is none
+    mounted: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the root is in its place."""
+        return "" in self.mounted
+
+    @property
+    def share(self) -> str:
+        """The kind of network filesystem that the root is on, "" for none, and for one that is away."""
+        return self.mounted.get("", "")
+
+
 class EventWatcher:
     """Wake-ups by file events: keeps one session of watching and replaces it when that has become unsound.
 
-    The parameters are those of `open_watcher`. What keeps it from working is reported by `take_trouble`.
+    The parameters are those of `open_watcher`; one that does not insist begins no session on a share, and believes in none whose
+    probe was not seen. What keeps it from working is reported by `take_trouble`.
     """
-
-    native = HAS_INOTIFY
 
     def __init__(
         self,
         root: Path,
         wake: Callable[[], None],
         *,
+        insists: bool = True,
         mounted: Callable[[], Mapping[str, str]] = _one_local,
         proof_seconds: float = PROOF_SECONDS,
         most_files: int = MOST_FILES,
     ) -> None:
         self._root = root
+        self._insists = insists
         self._look_at_mounts = mounted
         self._proof_seconds = proof_seconds
         self._mailbox = Mailbox(wake, most_files)
         self._session: _InotifySession | HintSession | None = None
-        self._identity: tuple[int, int] | None = None
-        self._mounted: Mapping[str, str] = {}
+        self._place = _Place()
+        self._is_lost = True  # whether what was armed last is gone, or was never armed
+        self._owed: set[str] = set()  # folders in which file events are to be proven
         self._proven: set[str] = set()  # where the event of a probe file came
         self._defects: dict[str, str] = {}  # also by the reading thread; until the next session
         self._doubts: dict[str, str] = {}  # by folder: why file events are not proven there
         self._logged: frozenset[str] = frozenset()
         self.rearm()
+        self._reported_polls = self.polls
+
+    @property
+    def polls(self) -> bool:
+        """Whether the rescan alone is believed: of a share, and of a root where file events are not proven."""
+        return not self._insists and bool(self._place.share or "" in self._doubts)
+
+    @property
+    def native(self) -> bool:
+        """Whether closed files are vouched for."""
+        return HAS_INOTIFY and not self.polls
 
     @property
     def description(self) -> str:
         """How changes are noticed, and in which filesystems a probe file has shown it."""
-        if self._session is None:
-            return _polled(self._root)
+        if not self._insists and self._place.share:
+            return f"polling: {str(self._root)!r} is a network share ({self._place.share})"
+        if self._session is None or self.polls:
+            return f"polling: file events do not work in {str(self._root)!r}"
         how = "native (inotify)" if HAS_INOTIFY else "hints (watchdog's Observer)"
         proven = ", ".join("the inbox" if not folder else repr(folder) for folder in sorted(self._proven))
         return "".join(
@@ -580,7 +607,7 @@ class EventWatcher:
                 *(
                     f"; {'on' if not folder else f'in {folder!r},'} a network share ({kind}), changes by other machines are "
                     "noticed only by the rescan"
-                    for folder, kind in sorted(self._mounted.items())
+                    for folder, kind in sorted(self._place.mounted.items())
                     if kind
                 ),
             ]
@@ -592,13 +619,15 @@ class EventWatcher:
         return " ".join([*self._defects.copy().values(), *self._doubts.values()])
 
     def take_seen(self) -> FileEvents:
-        """Return what writers did; nothing after trouble, and always for hints."""
-        return self._mailbox.take_seen()
+        """Return what writers did; nothing after trouble, while it polls, and always for hints."""
+        seen = self._mailbox.take_seen()
+        return NOTHING_SEEN if self.polls else seen
 
     def take_changed(self) -> frozenset[str] | None:
-        """Return the folders that events reported; None after trouble, where not all is watched, and always for hints."""
+        """Return the folders that events reported; None after trouble, where not all is watched, while it polls, and always for hints."""
         changed = self._mailbox.take_changed()
-        return changed if isinstance(self._session, _InotifySession) and not self._defects else None
+        is_whole = isinstance(self._session, _InotifySession) and not (self._defects or self.polls)
+        return changed if is_whole else None
 
     def take_trouble(self) -> str | None:
         """Return what was not reported before: a lost root or queue each time, a lasting defect once until it is corrected."""
@@ -606,23 +635,32 @@ class EventWatcher:
         defects = {**self._defects, **self._doubts}
         fresh = [text for kind, text in defects.items() if kind not in self._logged]
         self._logged = frozenset(defects)
+        if self.polls != self._reported_polls:
+            self._reported_polls = self.polls
+            fresh.append(f"From now on: {self.description}.")
         return " ".join([*self._mailbox.take_said(), *fresh]) or None
 
     def rearm(self) -> None:
-        """Watch the root that is there now, if the present session is unsound or incomplete; vouches are forgotten."""
+        """Watch the root that is there now, if what is watched is lost or incomplete; vouches are forgotten. Then prove what is owed."""
         self._check()
-        if self._session is not None and self._session.sound and not self._defects:
-            return
+        if self._is_lost or self._defects:
+            self._arm()
+        for folder in sorted(self._owed):
+            self._prove_in(folder)
+
+    def _arm(self) -> None:
         self.close()
         self._mailbox.lose_changes()
-        self._identity, before, self._mounted = _identity(self._root), self._mounted, self._look_at_mounts()
         self._defects = {}
+        if self._is_lost:
+            self._place, self._is_lost = self._look(), False
+            self._owe()
+        if self._place.share and not self._insists:
+            return
         try:
             self._session = _open_session(os.fsencode(self._root), self._mailbox, self._defects)
         except OSError as error:
             self._defects.update([defect(error, self._root)])
-        if self._mounted != before:
-            self._prove_below()
 
     def close(self) -> None:
         """End the session and its threads. `wake` is not called afterwards."""
@@ -630,39 +668,38 @@ class EventWatcher:
             self._session.close()
             self._session = None
 
-    def prove_root(self) -> str:
-        """Prove by a probe file that file events work in the root; return, for people, why that is not so, else "".
+    # ---- proofs -----------------------------------------------------------------------------------------------------
 
-        Of a root that cannot be watched at present nothing is proven, and nothing refuted.
+    def _owe(self) -> None:
+        """Owe a proof in all that is local, and in a share that is the root, on which it insists; none where the root is away."""
+        self._proven, self._doubts = set(), {}
+        local = {folder for folder, kind in self._place.mounted.items() if not kind}
+        insisted = {""} if self._insists and self._place.is_there else set()
+        self._owed = local | insisted
+
+    def _prove_in(self, folder: str) -> None:
+        """Prove by a probe file that file events work in a folder, or note why that is not so.
+
+        What cannot be watched at present, or cannot be written to, is owed its proof. An event that comes late proves it, too.
         """
-        return self._prove_in("") if self._session is not None else ""
-
-    def _prove_below(self) -> None:
-        """Prove the same of each local filesystem that is mounted below the root."""
-        local = {folder for folder, kind in self._mounted.items() if folder and not kind}
-        for known in (self._doubts.keys(), self._proven):
-            for folder in set(known) - local - {""}:
-                self._doubts.pop(folder, None)
-                self._proven.discard(folder)
-        for folder in sorted(local):
-            self._prove_in(folder)
-
-    def _prove_in(self, folder: str) -> str:
-        """Keep and return why file events are not proven in a folder, else ""."""
-        self._doubts.pop(folder, None)
-        self._proven.discard(folder)
+        if self._session is None:
+            return
+        why = "the event of a probe file did not come"
         try:
-            why = "" if self.prove(self._proof_seconds, folder) else "the event of a probe file did not come"
+            came = self.prove(self._proof_seconds, folder)
         except OSError as error:
             if error.errno == errno.EROFS and folder:  # what is mounted read-only below the root: nobody writes there
-                return ""
-            why = f"a probe file could not be written ({error.strerror})"
-        if not why:
+                self._owed.discard(folder)
+                return
+            came, why = False, f"a probe file could not be written ({error.strerror})"
+        else:
+            self._owed.discard(folder)
+        if came:
             self._proven.add(folder)
-            return ""
-        text = f"File events do not work in {str(self._root / folder)!r}: {why}. The rescan finds the changes there."
-        self._doubts[folder] = text
-        return text
+            self._doubts.pop(folder, None)
+        else:
+            place = str(self._root / folder)
+            self._doubts[folder] = f"File events do not work in {place!r}: {why}. The rescan finds the changes there."
 
     def prove(self, timeout_seconds: float, folder: str = "") -> bool:
         """Return whether the event of a probe file, made and removed in a folder, comes back in time.
@@ -671,26 +708,51 @@ class EventWatcher:
         """
         if self._session is None:
             return False
-        came = self._mailbox.expect_probe(os.fsencode(folder))
+        self._mailbox.forget_probe(os.fsencode(folder))
         probe = self._root / folder / PROBE_NAME  # always the same: one that a crash left behind goes with the next
         os.close(os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         probe.unlink(missing_ok=True)
-        return came(timeout_seconds)
+        return self._mailbox.await_probe(os.fsencode(folder), timeout_seconds)
+
+    # ---- what sends no event ----------------------------------------------------------------------------------------
+
+    def _look(self) -> _Place:
+        """Look at what is there now. A share that is polled is not asked which folder it is: some give each look another inode."""
+        place = _Place(mounted=self._look_at_mounts())
+        return place if place.share and not self._insists else place._replace(identity=_identity(self._root))
 
     def _check(self) -> None:
-        """Notice what sends no event: another folder in the root's place, a mount, a watching thread that died."""
-        session = self._session
-        if session is None or not session.sound:
+        """Notice what sends no event: another folder in the root's place, a mount, a thread that died, a probe's event that came late."""
+        for folder in [folder for folder in self._doubts if self._mailbox.await_probe(os.fsencode(folder), 0)]:
+            del self._doubts[folder]
+            self._proven.add(folder)
+        if self._is_lost or (self._session is not None and not self._session.sound):
+            self._is_lost = True
             return
-        present = _identity(self._root)
-        if present is None:
-            session.lose("The watched folder is gone.")
-        elif present != self._identity:
-            session.lose("The watched folder was replaced, or something was mounted on it.")
-        elif self._look_at_mounts() != self._mounted:
-            session.lose("Something was mounted in the watched folder, or unmounted.")
-        elif not session.alive:
-            session.lose("The thread that reads file events has ended.")
+        now = self._look()
+        if now != self._place:
+            self._lose(_what_changed(self._place, now))
+        elif self._session is not None and not self._session.alive:
+            self._lose("The thread that reads file events has ended.")
+
+    def _lose(self, text: str) -> None:
+        self._is_lost = True
+        if self._session is not None:
+            self._session.lose()
+        if text:
+            self._mailbox.say(text)
+
+
+def _what_changed(before: _Place, now: _Place) -> str:
+    """Say for people what is watched no more; "" for what others report, that a root is away, or back."""
+    if before.identity is None:
+        return ""
+    if now.identity is None and now.mounted == before.mounted:
+        return "The watched folder is gone."
+    if now.identity != before.identity:
+        return "The watched folder was replaced, or something was mounted on it."
+    is_below = now.is_there and before.is_there and now.mounted != before.mounted
+    return "Something was mounted in the watched folder, or unmounted." if is_below else ""
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from rodin_watchd.adapters.host import local_zone
+from rodin_watchd.adapters.host import local_zone, shares_in
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.spool.mounts import Mounts
 from rodin_watchd.adapters.spool.moving import RECEIPTS, job_named_at
@@ -38,7 +38,7 @@ from rodin_watchd.core.toml_text import LIMIT_BYTES
 from rodin_watchd.core.wording import advice_in_full, local, of_originals, set_name
 from rodin_watchd.errors import CommandRefusedError, SidecarError
 from rodin_watchd.model import Entry, Job, Role, State
-from rodin_watchd.service.intake import quiet_seconds, view_at_rest
+from rodin_watchd.service.intake import quiet_of, view_at_rest
 from rodin_watchd.service.mounts import inbox_anchor
 
 # ---- What `explain` answers: a verdict for programs, sentences for people, and the jobs it speaks of ----------------
@@ -289,15 +289,17 @@ def _about_set(scene: InboxState, decided: ReadySet | WaitingSet) -> Explanation
     price = scene.journal.price if scene.journal else lambda wanted: wanted.listed
     told = bill(decided, config.defaults, price)
     jobs = (f"{told[:1].upper()}{told[1:]}: all are afforded, or none is begun.",) if told else ()
-    return Explanation(FileState.READY, (what, *jobs, _taken_when(config, candidate)))
+    return Explanation(FileState.READY, (what, *jobs, _taken_when(scene, candidate)))
 
 
-def _taken_when(config: Config, candidate: Candidate) -> str:
-    wait = config.intake.sidecar_wait_seconds
+def _taken_when(scene: InboxState, candidate: Candidate) -> str:
+    settings = scene.config.intake
+    wait, mounted = settings.sidecar_wait_seconds, shares_in(scene.inbox)
+    quiet = quiet_of(settings).seconds((member.path for member in candidate.members), mounted)
     sidecar = f", and {wait:g} seconds have passed for a sidecar" if wait and not candidate.member(Role.SIDECAR) else ""
     return (
         "It is complete: it is taken when no program has its files open any more, and they have not changed for "
-        f"{quiet_seconds(config):g} seconds ({config.intake.unproven_quiet_seconds:g} where the content cannot show that a file is "
+        f"{quiet:g} seconds ({settings.unproven_quiet_seconds:g} where the content cannot show that a file is "
         f"whole){sidecar}."
     )
 

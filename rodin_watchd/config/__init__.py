@@ -172,7 +172,7 @@ class IntakeSection(Section):
     quiet_seconds: SecondsOrZero | Literal["auto"] = Field(
         default="auto",
         description="How long a file must stay unchanged when nothing else shows that it is complete. "
-        '"auto": 2 on a local disk, 10 on a network share.',
+        '"auto": 2 for a set on a local disk, 10 where one of its files is on a network share, also on one that is mounted in the inbox.',
     )
     unproven_quiet_seconds: SecondsOrZero = Field(
         default=30,
@@ -193,7 +193,8 @@ class IntakeSection(Section):
     watcher: Literal["auto", "native", "polling"] = Field(
         default="auto",
         description="What wakes the service when files arrive. native: the system's file events; polling: only the "
-        "rescan; auto: native, but polling on a network share, which does not report changes of other machines.",
+        "rescan; auto: native, but polling on a network share, which does not report changes of other machines, and where a probe "
+        "file shows that there are no events.",
     )
 
 

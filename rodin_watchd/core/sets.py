@@ -101,6 +101,32 @@ class Rules:
         return max(self.quiet_seconds, self.unproven_quiet_seconds)
 
 
+QUIET_LOCAL_SECONDS, QUIET_SHARE_SECONDS = 2.0, 10.0
+"""What `intake.quiet_seconds = "auto"` means: writers of a share buffer, and show their times late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """How long a file must stay unchanged whose content proves that it is whole, in seconds: by the filesystem that it is on."""
+
+    local_seconds: float = QUIET_LOCAL_SECONDS
+    share_seconds: float = QUIET_SHARE_SECONDS
+
+    def seconds(self, paths: Iterable[str], mounted: Mapping[str, str]) -> float:
+        """Return how long the files of a set must stay unchanged, all of them: the longest that one of them needs.
+
+        `mounted` says which filesystems are shares, by path: the kind of a network filesystem, "" of a local one.
+        """
+        return self.share_seconds if any(is_on_share(path, mounted) for path in paths) else self.local_seconds
+
+
+def is_on_share(path: str, mounted: Mapping[str, str]) -> bool:
+    """Return whether a path, relative as those in `mounted` are, is on a network filesystem; what is mounted deepest counts."""
+    while path and path not in mounted:
+        path = path.rpartition("/")[0]
+    return bool(mounted.get(path))
+
+
 class Readiness(StrEnum):
     """What may be done with a file."""
 

@@ -6,12 +6,10 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
-from rodin_watchd.adapters.host import Filesystem, filesystem_of, filesystems_below, local_zone
+from rodin_watchd.adapters.host import local_zone, shares_in
 from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.adapters.rodin_client import RodinClient, Route, Timeouts
 from rodin_watchd.adapters.systemd import Manager, Pulse
@@ -86,7 +84,7 @@ def assembled(
 
 def daemon_of(config: Config, tools: Tools, base: Base, clock: Clock, handover: Handover) -> Daemon:
     """Return a daemon that works with these tools, and goes on with what the one before hands over."""
-    start = watcher_of(config, away=Mount.INBOX in base.standing.mounts_keeper.away)
+    start = watcher_of(config, lambda: Mount.INBOX in base.standing.mounts_keeper.away)
     parts = parts_of(config, tools, base, start, clock, handover)
     return Daemon(parts, Display(parts, clock), clock, handover)
 
@@ -133,20 +131,11 @@ def client_of(config: Config, key: str, count: Callable[[str, str], None] = lamb
     return RodinClient(config.api.base_url, key, timeouts=timeouts, max_calls=most, route=route, count=count)
 
 
-def watcher_of(config: Config, *, away: bool = False) -> OpenWatcher:
-    """Return what starts the inbox's watcher, given whom it is to wake; `away`: the inbox is not there."""
+def watcher_of(config: Config, is_away: Callable[[], bool] = lambda: False) -> OpenWatcher:
+    """Return what starts the inbox's watcher, given whom it is to wake; `is_away` returns whether the inbox is not there now."""
 
     def start(wake: Callable[[], None]) -> Watcher:
         inbox = config.folders.root / INBOX
-        return open_watcher(inbox, wake, config.intake.watcher, mounted=partial(_mounted, inbox), away=away)
+        return open_watcher(inbox, wake, config.intake.watcher, mounted=lambda: {} if is_away() else shares_in(inbox))
 
     return start
-
-
-def _share(filesystem: Filesystem) -> str:
-    return filesystem.kind if filesystem.network else ""
-
-
-def _mounted(folder: Path) -> Mapping[str, str]:
-    found = {"": filesystem_of(folder), **filesystems_below(folder)}
-    return {path: _share(filesystem) for path, filesystem in found.items()}

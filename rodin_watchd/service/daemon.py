@@ -123,6 +123,8 @@ class Daemon:
         was_copied = mounts.copied
         changed = parts.standing.check()
         self._hold_unsent()  # before anything is handed out: a copied root must send nothing
+        if changed:
+            parts.tools.spool.try_renames()
         if changed or was_copied != mounts.copied:
             parts.reception.wake()
         parts.day.today()  # a clock that is set now is seen now

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Generic, NamedTuple, TypeVar
 
-from rodin_watchd.adapters.host import filesystem_of
 from rodin_watchd.adapters.spool.inbox import Branch, Inbox
 from rodin_watchd.config import Config
 from rodin_watchd.config import IntakeSection as IntakeSettings
@@ -31,6 +30,7 @@ from rodin_watchd.core.sets import (
     Content,
     FileEvents,
     Judgement,
+    Quiet,
     Readiness,
     ReadySet,
     Rules,
@@ -186,23 +186,23 @@ class Intake:
         self,
         inbox: Inbox,
         settings: IntakeSettings,
-        quiet_seconds: float,
         known_plugins: frozenset[str] = frozenset(),
         most_examined_bytes: float = MOST_EXAMINED_BYTES,
         having_copied: Callable[[Iterable[Entry]], Job | None] = lambda _files: None,
+        look_at_mounts: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._inbox = inbox
         self._having_copied = having_copied
         self._known_plugins = known_plugins
         self._settings = settings
-        self._rules = Rules(quiet_seconds, settings.unproven_quiet_seconds, settings.incomplete_seconds)
+        self._quiet, self._look_at_mounts = quiet_of(settings), look_at_mounts
+        self._mounted: Mapping[str, str] = {}  # which filesystems in the inbox are shares, as the last look found them
         self._groups: dict[str, _Group] = {}  # by `_key_of` what is in them
         self._together = True  # whether they were paired together in the last look
         self._taken: AbstractSet[str] = frozenset()
         self._junk: Mapping[str, str] = {}
         self._names: dict[str, frozenset[str]] = {}  # what the last look found, by folder; made when it is asked for
         self._preset_files: dict[str, Sighting] = {}  # by folder
-        self._patience_seconds = max(settings.sidecar_wait_seconds, self._rules.longest_quiet_seconds)
         self._decided: list[_Group] = []  # what the last look decided about
         self._gone_presets: dict[str, _Gone] = {}  # by folder
         self._bereft: dict[str, _Gone] = {}  # by file whose TOML file is away
@@ -230,7 +230,7 @@ class Intake:
         not looked at, if all sets in that branch of the inbox lack a file: time alone cannot make one of them ready.
         Raises DiskError when the inbox cannot be looked at.
         """
-        self._left_bytes = self._most_examined_bytes
+        self._left_bytes, self._mounted = self._most_examined_bytes, self._look_at_mounts()
         self._observe(now, seen, taken, changed)
         groups = list(self._groups.values())
         self._miss_presets(now)
@@ -351,7 +351,10 @@ class Intake:
         """Note the folders whose preset vanished: they stay drop folders, and their sets wait, for as long as it may come back."""
         before, gone = self._preset_files, self._gone_presets
         self._preset_files = {f: preset for group in self._groups.values() for f, preset in group.presets.items()}
-        vanished = {folder: _Gone(old.entry.path, now + self._patience_seconds) for folder, old in before.items()}
+        vanished = {
+            folder: _Gone(old.entry.path, now + self._patience_seconds(old.entry.path))
+            for folder, old in before.items()
+        }
         self._gone_presets = {
             folder: one
             for folder, one in {**vanished, **gone}.items()
@@ -365,7 +368,7 @@ class Intake:
         """Note the files whose TOML file vanished while they stayed: they wait a while for it."""
         same = {id(group) for group in self._groups.values()}
         gone = {
-            path: _Gone(toml, now + self._patience_seconds)
+            path: _Gone(toml, now + self._patience_seconds(toml))
             for group in self._decided
             if id(group) not in same
             for toml, files in group.of_tomls.items()
@@ -374,6 +377,10 @@ class Intake:
         }
         missed = {**self._bereft, **gone}
         self._bereft = {path: one for path, one in missed.items() if now < one.until and self._is_there(path)}
+
+    def _patience_seconds(self, path: str) -> float:
+        """Return how long a TOML file that vanished is waited for."""
+        return max(self._settings.sidecar_wait_seconds, self._rules_of([path]).longest_quiet_seconds)
 
     def _forget(self) -> None:
         for memory in (self._contents, self._examined, self._sidecars, self._presets):
@@ -444,7 +451,8 @@ class Intake:
             return _waiting_for_time(candidate, sightings, presets)
         if candidate.missing:
             return self._incomplete(candidate, sightings, presets, now)
-        judgements = [self._judge(m, now) for m in candidate.members]
+        rules = self._rules_of(m.path for m in candidate.members)
+        judgements = [self._judge(m, now, rules) for m in candidate.members]
         for judgement in judgements:
             if judgement.readiness is Readiness.WAIT:
                 return _waiting_for_time(candidate, sightings, judgement)
@@ -483,7 +491,12 @@ class Intake:
         waiting = _waiting(candidate, sightings, message, settling=False)
         return replace(waiting, late=True, plugins=self._said_to_plugins(candidate, presets))
 
-    def _judge(self, member: Member, now: float) -> Judgement:
+    def _rules_of(self, paths: Iterable[str]) -> Rules:
+        """Return how long things take for the files of a set."""
+        quiet = self._quiet.seconds(paths, self._mounted)
+        return Rules(quiet, self._settings.unproven_quiet_seconds, self._settings.incomplete_seconds)
+
+    def _judge(self, member: Member, now: float, rules: Rules) -> Judgement:
         """Judge a file; one that is left alone and still cannot be read needs a person, not time."""
         sighting = self._sighting(member.path)
         if companion := self._groups[_key_of(member.path)].companions.get(match_key(member.path)):
@@ -493,14 +506,14 @@ class Intake:
         if sighting.writer is Writer.WRITING and self._inbox.is_being_written(sighting.entry) is False:
             sighting = sighting._replace(writer=Writer.UNSEEN)  # it was closed, and the event of that was lost
         examines = member.role is not Role.SIDECAR and not member.advice
-        if examines and is_settled(sighting, now, self._rules, proven=True):
+        if examines and is_settled(sighting, now, rules, proven=True):
             if not self._may_examine(sighting.entry):
                 return Judgement(Readiness.WAIT, f"“{printable(member.name)}” is being checked", now)
             content = self._examined.of(sighting.entry)
         else:
             content = self._content(member, sighting.entry)
-        judgement = judge(sighting, content, now, self._rules)
-        hopeless = isinstance(content, Unread) and is_settled(sighting, now, self._rules, proven=True)
+        judgement = judge(sighting, content, now, rules)
+        hopeless = isinstance(content, Unread) and is_settled(sighting, now, rules, proven=True)
         return replace(judgement, again_at=math.inf) if hopeless else judgement
 
     def _may_examine(self, entry: Entry) -> bool:
@@ -564,10 +577,10 @@ class Intake:
         if not candidate.home or self._sighting(candidate.home).entry.kind is not Kind.FOLDER:
             return None
         changed_at = max(self._sighting(candidate.home).since, *(sighting.since for sighting in sightings))
-        ready_at = changed_at + self._rules.unproven_quiet_seconds
+        ready_at = changed_at + self._settings.unproven_quiet_seconds
         if now >= ready_at:
             return None
-        reason = f"waits until nothing in its folder has changed for {self._rules.unproven_quiet_seconds:g} seconds"
+        reason = f"waits until nothing in its folder has changed for {self._settings.unproven_quiet_seconds:g} seconds"
         return _waiting(candidate, sightings, reason, settling=True, again_at=ready_at)
 
     def _presets_for(self, candidate: Candidate, now: float) -> tuple[Preset, ...] | Judgement:
@@ -578,9 +591,9 @@ class Intake:
                 return _vanished(gone)
             if (sighting := self._preset_files.get(folder)) is None:
                 continue
-            name = printable(sighting.entry.path)
-            if not is_settled(sighting, now, self._rules, proven=False):
-                again_at = settles_at(sighting, self._rules, proven=False)
+            name, rules = printable(sighting.entry.path), self._rules_of([sighting.entry.path])
+            if not is_settled(sighting, now, rules, proven=False):
+                again_at = settles_at(sighting, rules, proven=False)
                 return Judgement(
                     Readiness.WAIT, f"the settings of its folder, “{name}”, are still being copied", again_at
                 )
@@ -701,23 +714,13 @@ def view_at_rest(inbox: Inbox, config: Config, taken: AbstractSet[str] = frozens
     daemon would wait; a file that changes between the two is found to be changing. The paths that are `taken` belong to jobs.
     Raises DiskError when the inbox cannot be looked at.
     """
-    quiet = quiet_seconds(config)
-    intake = Intake(inbox, config.intake, quiet, most_examined_bytes=MOST_EXAMINED_BYTES_AT_REST)
+    intake = Intake(inbox, config.intake, most_examined_bytes=MOST_EXAMINED_BYTES_AT_REST)
     intake.look(0.0, NOTHING_SEEN, taken)
-    after = max(quiet, config.intake.unproven_quiet_seconds) + config.intake.sidecar_wait_seconds
-    return intake.look(after, NOTHING_SEEN, taken)
+    quiet = max(quiet_of(config.intake).share_seconds, config.intake.unproven_quiet_seconds)
+    return intake.look(quiet + config.intake.sidecar_wait_seconds, NOTHING_SEEN, taken)
 
 
-# ---- How long a file must stay unchanged before it counts as complete; for the daemon and for `explain` -------------
-
-
-QUIET_LOCAL_SECONDS, QUIET_SHARE_SECONDS = 2.0, 10.0
-"""What `intake.quiet_seconds = "auto"` means: writers of a share buffer, and show their times late."""
-
-
-def quiet_seconds(config: Config) -> float:
-    """Return how long a file must stay unchanged, by configuration or by where the inbox is."""
-    given = config.intake.quiet_seconds
-    if given != "auto":
-        return given
-    return QUIET_SHARE_SECONDS if filesystem_of(config.folders.root).network else QUIET_LOCAL_SECONDS
+def quiet_of(settings: IntakeSettings) -> Quiet:
+    """Return how long a file must stay unchanged, by configuration or by where it is; for the daemon and for `explain`."""
+    given = settings.quiet_seconds
+    return Quiet() if given == "auto" else Quiet(given, given)

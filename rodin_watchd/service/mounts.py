@@ -386,11 +386,11 @@ class MountKeeper:
         return not work.own and work.identity.device == root.identity.device
 
     def check(self) -> bool:
-        """Look at the mounts; return whether one of them went or came. Raises DiskError when the journal's disk is full."""
-        before = self.away
+        """Look at the mounts; return whether one went, came or is on another device now. Raises DiskError when the journal's disk is full."""
+        away, devices = self.away, _devices(self._known)
         self.away = self._look()
         self._report()
-        return before.keys() != self.away.keys()
+        return away.keys() != self.away.keys() or devices != _devices(self._known)
 
     def keep_inside(self) -> None:
         """Remember what a look into the inbox found of shares in it. Raises DiskError."""
@@ -629,6 +629,11 @@ def refusal_of(verdict: RootVerdict, root: Path, journal: Path) -> RodinWatchdEr
             return RootCopiedError(f"{verdict.reason}. Nothing is taken or sent.")
 
 
+def _devices(known: Mapping[Mount, Known]) -> Mapping[Mount, int]:
+    """Return the devices alone: on some filesystems each look finds another inode."""
+    return {mount: found.identity.device for mount, found in known.items()}
+
+
 def _causes(away: Mapping[Mount, str]) -> Mapping[Mount, str]:
     """Return what is away, without what is away only because the root is."""
     return {Mount.ROOT: away[Mount.ROOT]} if Mount.ROOT in away else away
@@ -657,7 +662,7 @@ class Standing:
         self._holds = holds
 
     def check(self) -> bool:
-        """Look at the mounts, then at the holds; return whether a mount went or came. Raises AlreadyRunningError, DiskError."""
+        """Look at the mounts, then at the holds; return whether a mount went, came or is on another device now. Raises AlreadyRunningError, DiskError."""
         changed = self.mounts_keeper.check()
         if Mount.ROOT not in self.mounts_keeper.away:
             for hold in self._holds:

@@ -125,12 +125,14 @@ def _root_holds(
     config: Config, journal: Path, clock: Clock, wait: Callable[[float], None], stack: contextlib.ExitStack
 ) -> Iterator[Hold]:
     """Give what keeps others off the root, besides the lock next to the journal, which often is the root's own."""
-    leased = config.folders.lease == "always" or filesystem_of(config.folders.root).network
+
+    def is_leased() -> bool:
+        return config.folders.lease == "always" or filesystem_of(config.folders.root).network
+
     if journal.parent != lock_path(config).parent:
         yield StateFolder(lock_path(config).parent, fixed=False)
-        yield stack.enter_context(Lock(lock_path(config), needed=not leased))
-    if leased:
-        yield stack.enter_context(Lease(lease_path(config), clock.monotonic, wait))
+        yield stack.enter_context(Lock(lock_path(config), lambda: not is_leased()))
+    yield stack.enter_context(Lease(lease_path(config), clock.monotonic, wait, is_needed=is_leased))
 
 
 def _repair(base: Base, now: float, account: str, *, knew_root: bool) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Self, TypeAlias
 
+from rodin_watchd.adapters.host import shares_in
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.systemd import Pulse
 from rodin_watchd.adapters.watcher import Watcher
@@ -23,7 +25,7 @@ from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.commands import Commands, Outside
 from rodin_watchd.service.dispatcher import Dispatcher, Payments, Progress
 from rodin_watchd.service.housekeeping import Alarms, OldJobs, Sweeper
-from rodin_watchd.service.intake import Intake, quiet_seconds
+from rodin_watchd.service.intake import Intake
 from rodin_watchd.service.jobs import JobStore
 from rodin_watchd.service.mounts import Standing
 from rodin_watchd.service.notifier import Notifier
@@ -144,7 +146,11 @@ def parts_of(
     inbox = Inbox(spool.inbox, standing.mounts_keeper.inside.anchor)
     watcher = open_watcher(handover.wake.for_files)
     intake = Intake(
-        inbox, config.intake, quiet_seconds(config), tools.plugins.known, having_copied=job_store.having_copied
+        inbox,
+        config.intake,
+        tools.plugins.known,
+        having_copied=job_store.having_copied,
+        look_at_mounts=partial(shares_in, spool.inbox),
     )
     return Parts(
         tools=tools,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forgetful_fuse import forgetful
 from strangers import as_nobody, public_folder
 
 from rodin_watchd.adapters.ownership import Lock, holder
@@ -127,3 +128,20 @@ def test_lock_is_not_inherited(tmp_path: Path) -> None:
             child = stack.enter_context(subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False))
         assert child.poll() is None
         assert holder(tmp_path / "lock") is None
+
+
+def test_a_lock_on_a_share_that_died(tmp_path: Path) -> None:
+    """Its descriptor cannot be closed without an error; the lock is taken in what is there now, and given back."""
+    with contextlib.ExitStack() as mounts:
+        place = mounts.enter_context(forgetful(tmp_path / "disk", tmp_path / "mount", "fuse.sshfs"))
+        with Lock(place / "lock") as lock:
+            mounts.close()
+            lock.keep()
+            lock.keep()
+            assert holder(place / "lock") is not None
+        with Lock(place / "lock"):
+            pass
+    with contextlib.ExitStack() as mounts:
+        place = mounts.enter_context(forgetful(tmp_path / "disk", tmp_path / "mount", "fuse.sshfs"))
+        with Lock(place / "lock"):
+            mounts.close()

@@ -222,3 +222,38 @@ def test_a_folder_that_is_gone_is_the_disks_fault(tmp_path: Path) -> None:
     """The daemon pauses then; it does not end."""
     with pytest.raises(DiskError, match="cannot be written"), lease(tmp_path / "missing" / "lease", Hands()):
         pass
+
+
+def test_a_lease_that_is_needed_later_is_made_then(path: Path) -> None:
+    """A share was mounted on the root while the daemon ran: from the next sign of life on it is held, and given back."""
+    hands, needed = Hands(), False
+    with Lease(path, hands.now, hands.wait, is_needed=lambda: needed) as held:
+        hands.wait(100)
+        held.keep()
+        held.confirm()
+        assert read_lease(path) is None
+        needed = True
+        held.keep()
+        assert read_lease(path) is None
+        hands.wait(HEARTBEAT_SECONDS)
+        held.keep()
+        assert (holder_of(read_lease(path)) or FAR).pid == os.getpid()
+        needed = False
+        hands.wait(HEARTBEAT_SECONDS)
+        held.keep()
+        assert (holder_of(read_lease(path)) or FAR).beat == 2
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_lease_that_is_needed_later_may_be_another_ones(path: Path) -> None:
+    """Whoever has it was there first: this one stops before it pays, and leaves the lease alone."""
+    hands, needed = Hands(), False
+    held = Lease(path, hands.now, hands.wait, is_needed=lambda: needed)
+    with held:
+        say(path, FAR)
+        held.confirm()
+        needed = True
+        for _ in range(2):
+            with pytest.raises(AlreadyRunningError, match="on far"):
+                held.confirm()
+    assert holder_of(read_lease(path)) == FAR

@@ -9,11 +9,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from forgetful_fuse import forgetful
+from places import share
+from strangers import bound, mounted
 
+from rodin_watchd.adapters.host import shares_in
 from rodin_watchd.adapters.watcher import HAS_INOTIFY, EventWatcher, limit_text, open_watcher
 from rodin_watchd.core.sets import NOTHING_SEEN
 
@@ -416,6 +421,34 @@ def test_overflow_is_told_and_mended(root: Path, tmp_path: Path) -> None:
     watcher.close()
 
 
+def test_a_probe_whose_event_is_lost_in_a_full_queue(root: Path, tmp_path: Path) -> None:
+    """A burst leaves no room for it; the session that replaces the lost one is proven anew."""
+    queue_length = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text(encoding="ascii"))
+    if queue_length > 100_000:
+        pytest.skip("the kernel's queue is too long to fill")
+    wakeups, go_on, blocked = Wakeups(), threading.Event(), threading.Event()
+
+    def wake() -> None:
+        blocked.set()
+        assert go_on.wait(BOUND_SECONDS)
+        wakeups()
+
+    watcher = EventWatcher(root, wake)
+    inside, outside = root / "chair.glb", tmp_path / "chair.glb"
+    inside.touch()
+    assert blocked.wait(BOUND_SECONDS)
+    for _ in range(queue_length // 2 + 1):
+        inside.rename(outside)
+        outside.rename(inside)
+    assert not watcher.prove(0.0)
+    go_on.set()
+    assert "lost" in wakeups.until(watcher.take_trouble)
+    watcher.rearm()
+    assert (watcher.defect, watcher.take_trouble()) == ("", None)
+    assert watcher.description == "native (inotify), proven by a probe file in the inbox"
+    watcher.close()
+
+
 def test_dead_thread_is_told_and_replaced(root: Path, watcher: EventWatcher) -> None:
     """A watching thread that has ended is noticed without any event, and re-arming starts another."""
     session = watcher._session
@@ -488,6 +521,178 @@ def test_what_is_mounted_while_watching_is_watched_and_proven(root: Path, tmp_pa
     finally:
         watcher.close()
         subprocess.run(["umount", root / "disk"], check=True)
+
+
+@pytest.mark.parametrize("mode", ["auto", "native"])
+def test_a_probe_that_is_written_and_whose_event_never_comes(
+    tmp_path: Path, wakeups: Wakeups, mode: Literal["auto", "native"]
+) -> None:
+    """The filesystem gives the folder another node for each look-up, so that what is watched is not what is written to."""
+    (tmp_path / "disk/inbox").mkdir(parents=True)
+    with forgetful(tmp_path / "disk", tmp_path / "mount"):
+        root = tmp_path / "mount/inbox"
+        watcher = open_watcher(root, wakeups, mode, mounted=partial(shares_in, root))
+        assert watcher.defect == (
+            f"File events do not work in {str(root)!r}: the event of a probe file did not come. The rescan finds the changes there."
+        )
+        assert watcher.take_trouble() == watcher.defect
+        assert watcher.take_trouble() is None
+        assert watcher.native == (mode == "native")
+        if mode == "auto":
+            assert watcher.description == f"polling: file events do not work in {str(root)!r}"
+        (root / "chair.glb").touch()
+        watcher.rearm()
+        assert watcher.take_changed() is None, "any folder may have changed"
+        assert (watcher.take_changed() is None) == (mode == "auto")
+        assert watcher.take_seen() == NOTHING_SEEN
+        assert sorted(path.name for path in root.iterdir()) == ["chair.glb"], "the probe file is gone"
+        watcher.close()
+
+
+def test_a_probe_below_whose_event_never_comes(root: Path, tmp_path: Path, wakeups: Wakeups) -> None:
+    """The root is watched all the same, and the place is named."""
+    (tmp_path / "disk/sets").mkdir(parents=True)
+    with forgetful(tmp_path / "disk", root / "disk"):
+        watcher = open_watcher(root, wakeups, "auto", mounted=lambda: {"": "", "disk/sets": ""})
+        assert watcher.defect.startswith(
+            f"File events do not work in {str(root / 'disk/sets')!r}: the event of a probe"
+        )
+        assert (watcher.native, watcher.description) == (True, "native (inotify), proven by a probe file in the inbox")
+        assert isinstance(watcher, EventWatcher)
+        (root / "chair.glb").touch()
+        assert seen(watcher) == {"chair.glb"}
+        watcher.close()
+
+
+def test_an_event_that_comes_late_proves_it_too(root: Path, wakeups: Wakeups) -> None:
+    """Where this machine was slow, a root is not polled for ever; people read that it is not."""
+    for _ in range(1000):
+        watcher = open_watcher(root, wakeups, "auto", proof_seconds=0)
+        if watcher.defect:
+            break
+        watcher.close()
+    assert isinstance(watcher, EventWatcher)
+    assert watcher.prove(BOUND_SECONDS)
+    told = "From now on: native (inotify), proven by a probe file in the inbox."
+    assert watcher.take_trouble() == told
+    assert (watcher.native, watcher.defect) == (True, "")
+    watcher.close()
+
+
+def test_a_root_that_is_away_is_proven_when_it_is_back(root: Path, wakeups: Wakeups) -> None:
+    """Its empty place gets no probe file; that it is back may be a person's word alone, which no event tells."""
+    there: dict[str, str] = {}
+    before = root.stat().st_mtime_ns
+    watcher = open_watcher(root, wakeups, "auto", mounted=lambda: there)
+    assert (watcher.description, root.stat().st_mtime_ns) == ("native (inotify)", before)
+    there = {"": ""}
+    assert watcher.take_trouble() is None
+    watcher.rearm()
+    assert watcher.description == "native (inotify), proven by a probe file in the inbox"
+    assert watcher.take_trouble() is None
+    watcher.close()
+
+
+def test_a_share_that_is_away_at_the_start(root: Path, tmp_path: Path, wakeups: Wakeups) -> None:
+    """It is polled once it is back, and a disk is proven."""
+    is_there = False
+    watcher = open_watcher(root, wakeups, "auto", mounted=lambda: shares_in(root) if is_there else {})
+    for number, kind in enumerate(("fuse.sshfs", "fuse.fuse-overlayfs")):
+        with forgetful(tmp_path / "disk", root, kind):
+            is_there = True
+            watcher.take_trouble()
+            watcher.rearm()
+            assert watcher.native == bool(number)
+            is_there = False
+        watcher.rearm()
+        assert (watcher.native, watcher.description) == (True, "native (inotify)")
+    watcher.close()
+
+
+def test_what_is_mounted_on_the_root_decides_how_it_is_watched(root: Path, tmp_path: Path, wakeups: Wakeups) -> None:
+    """A share is polled, without a thread; a local disk in its place is watched and proven; each is told."""
+    watcher = open_watcher(root, wakeups, "auto", mounted=partial(shares_in, root))
+    native = "native (inotify), proven by a probe file in the inbox"
+    polling = f"polling: {str(root)!r} is a network share (fuse.sshfs)"
+    replaced = "The watched folder was replaced, or something was mounted on it."
+    threads = threading.active_count()
+    for _ in range(2):
+        with forgetful(tmp_path / "remote", root, "fuse.sshfs"):
+            assert watcher.take_trouble() == replaced
+            watcher.rearm()
+            assert (watcher.description, watcher.native, watcher.defect) == (polling, False, "")
+            assert watcher.take_trouble() == f"From now on: {polling}."
+            assert threading.active_count() == threads - 1
+            (root / "chair.glb").touch()
+            watcher.rearm()
+            assert watcher.take_changed() is None
+            assert watcher.take_trouble() is None
+        assert watcher.take_trouble() is None
+        with mounted(root):
+            watcher.rearm()
+            assert (watcher.description, watcher.native) == (native, True)
+            assert watcher.take_trouble() == f"From now on: {native}."
+            assert isinstance(watcher, EventWatcher)
+            (root / "lamp.glb").touch()
+            assert seen(watcher) == {"lamp.glb"}
+        watcher.take_trouble()
+        watcher.rearm()
+        assert (watcher.description, watcher.take_trouble()) == (native, None)
+    watcher.close()
+
+
+def test_a_folder_in_the_root_that_becomes_a_share_and_a_disk(root: Path, tmp_path: Path, wakeups: Wakeups) -> None:
+    """What is mounted there now is named; only the disk is proven."""
+    watcher = open_watcher(root, wakeups, "auto", mounted=partial(shares_in, root))
+    (root / "team").mkdir()
+    root_alone = "native (inotify), proven by a probe file in the inbox"
+    share = "; in 'team', a network share (fuse.sshfs), changes by other machines are noticed only by the rescan"
+    for _ in range(2):
+        with forgetful(tmp_path / "remote", root / "team", "fuse.sshfs"):
+            watcher.rearm()
+            assert watcher.description == root_alone + share
+            assert list((tmp_path / "remote").iterdir()) == []
+        watcher.rearm()
+        assert watcher.description == root_alone
+        with bound(tmp_path / "disk", root / "team"):
+            watcher.rearm()
+            assert watcher.description == f"{root_alone}, 'team'"
+    watcher.close()
+
+
+@as_root
+def test_another_disk_in_the_place_of_one_is_proven_anew(root: Path, tmp_path: Path, wakeups: Wakeups) -> None:
+    """The mount table looks the same then; it is the kernel's word that the first one went."""
+    (root / "disk").mkdir()
+    mount("tmpfs", root / "disk", tmp_path)
+    watcher = open_watcher(root, wakeups, "auto", mounted=partial(shares_in, root))
+    assert watcher.description.endswith("in the inbox, 'disk'")
+    subprocess.run(["umount", root / "disk"], check=True)
+    wakeups.wait()
+    mount("sysfs", root / "disk", tmp_path)
+    try:
+        assert watcher.take_trouble() == "The watched folder, or one in it, was unmounted."
+        watcher.rearm()
+        assert watcher.defect.startswith(f"File events do not work in {str(root / 'disk')!r}: ")
+        assert watcher.description == "native (inotify), proven by a probe file in the inbox"
+        watcher.close()
+    finally:
+        subprocess.run(["umount", root / "disk"], check=True)
+
+
+def test_a_folder_that_could_not_be_written_is_proven_when_it_can(root: Path, tmp_path: Path, wakeups: Wakeups) -> None:
+    """What was said of it ends with its cause."""
+    with share(tmp_path / "disk", root) as disk:
+        disk.freeze()
+        watcher = open_watcher(root, wakeups, "auto", mounted=partial(shares_in, root))
+        assert "could not be written (Read-only file system)" in watcher.defect
+        watcher.rearm()
+        assert watcher.native is False
+        disk.thaw()
+        watcher.rearm()
+        native = "native (inotify), proven by a probe file in the inbox"
+        assert (watcher.defect, watcher.native, watcher.description) == ("", True, native)
+        watcher.close()
 
 
 @as_root
@@ -712,6 +917,7 @@ def test_auto_without_a_root(root: Path, wakeups: Wakeups) -> None:
 def test_auto_without_the_right_to_probe(wakeups: Wakeups) -> None:
     """Where no probe file can be written nothing is proven, so the loop polls and people are told."""
     watcher = open_watcher(Path("/proc/sys/fs/inotify"), wakeups, "auto")
+    watcher.close()
     assert watcher.description == "polling: file events do not work in '/proc/sys/fs/inotify'"
     assert "a probe file could not be written (" in (watcher.take_trouble() or "")
 

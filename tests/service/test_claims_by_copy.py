@@ -31,6 +31,26 @@ def test_sets_from_another_filesystem_are_delivered(tmp_path: Path, vendor: Vend
         shop.assert_nothing_lost()
 
 
+def test_whether_sets_are_copied_follows_what_is_mounted(tmp_path: Path, vendor: Vendor) -> None:
+    """A share that is given up for a folder of the root, and comes back: people read each time what holds now."""
+    with (
+        share(tmp_path / "disk", tmp_path / "root" / "inbox") as inbox,
+        workshop(tmp_path / "root", vendor.emulator.base_url) as shop,
+    ):
+        shop.ticks(2, step_seconds=1.0)
+        assert "Sets are copied" in shop.status()
+        inbox.go()
+        shop.told("accept", "inbox", "--yes")
+        shop.ticks(2, step_seconds=1.0)
+        assert "Sets are copied" not in shop.status()
+        inbox.come()
+        shop.ticks(2, step_seconds=1.0)
+        assert "Sets are copied" in shop.status()
+        shop.drop_set("chair")
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED}
+
+
 def test_a_set_whose_first_file_is_gone_is_left_where_it_is(tmp_path: Path, vendor: Vendor) -> None:
     """Between claim and taking somebody took the model away: nothing is moved, nothing is paid, STATUS.txt says what happened."""
     with workshop(tmp_path / "root", vendor.emulator.base_url, folders={"reserve_megabytes": 10**7}) as shop:

@@ -58,7 +58,9 @@ def inbox(tmp_path: Path) -> CountingInbox:
 @pytest.fixture
 def look(inbox: CountingInbox) -> Callable[[float], View]:
     """Give a look at the inbox at a monotonic instant."""
-    intake = Intake(inbox, Settings(unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=0), QUIET_SECONDS)
+    intake = Intake(
+        inbox, Settings(quiet_seconds=QUIET_SECONDS, unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=0)
+    )
     return lambda now: intake.look(now, NOTHING_SEEN, frozenset())
 
 
@@ -150,7 +152,7 @@ def test_a_broken_preset_does_not_make_the_loop_spin(tmp_path: Path) -> None:
     (tmp_path / "_folder.toml").write_bytes(b"nonsense = 1\n")
     (tmp_path / "chair.obj").write_bytes(model("chair"))
     (tmp_path / "chair.png").write_bytes(image("chair"))
-    intake = Intake(Inbox(tmp_path), Settings(unproven_quiet_seconds=0, sidecar_wait_seconds=0), 0.0)
+    intake = Intake(Inbox(tmp_path), Settings(quiet_seconds=0, unproven_quiet_seconds=0, sidecar_wait_seconds=0))
     view = intake.look(5.0, NOTHING_SEEN, frozenset())
     assert [waiting.settling for waiting in view.waiting] == [False]
     assert view.again_at == math.inf
@@ -171,7 +173,7 @@ def test_taken_files_are_not_seen(tmp_path: Path) -> None:
     """What belongs to a job that is about to move it is in no set."""
     (tmp_path / "chair.obj").write_bytes(model("chair"))
     (tmp_path / "chair.png").write_bytes(image("chair"))
-    intake = Intake(Inbox(tmp_path), Settings(), 0.0)
+    intake = Intake(Inbox(tmp_path), Settings(quiet_seconds=0))
     view = intake.look(5.0, NOTHING_SEEN, frozenset({"chair.obj", "chair.png"}))
     assert (view.ready, view.waiting) == ((), ())
 
@@ -212,7 +214,8 @@ def said(inbox: Path, path: str) -> Sidecar | Misread:
 def test_looks_at_what_has_changed_come_to_the_same_as_looks_at_all(tmp_path: Path) -> None:
     """Whatever a file that comes has to do with what lies in other folders."""
     partial = Intake(
-        Inbox(tmp_path), Settings(unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=0), QUIET_SECONDS
+        Inbox(tmp_path),
+        Settings(quiet_seconds=QUIET_SECONDS, unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=0),
     )
     partial.look(0.0, NOTHING_SEEN, frozenset())
     for number, (name, data) in enumerate(STEPS, 1):
@@ -236,8 +239,9 @@ def test_a_set_that_lacks_a_file_is_left_alone_until_something_comes(tmp_path: P
         (tmp_path / folder / "chair.glb").write_bytes(glb(folder))
     intake = Intake(
         Inbox(tmp_path),
-        Settings(unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=0, pair_minutes=10),
-        QUIET_SECONDS,
+        Settings(
+            quiet_seconds=QUIET_SECONDS, unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=0, pair_minutes=10
+        ),
     )
     first = {one.candidate.folder: one for one in intake.look(0.0, NOTHING_SEEN, frozenset()).waiting}
     (tmp_path / "a" / "chair.png").write_bytes(image("a"))
@@ -318,7 +322,10 @@ def test_a_sidecar_that_cannot_be_read_holds_its_sets_back(
 )
 def test_a_sidecar_that_is_saved_by_removing_and_writing_it(chair: Path, name: str, before: bytes) -> None:
     """While it is away the set waits as for one that may still come; when it stays away, the set goes on without it."""
-    intake = Intake(Inbox(chair), Settings(unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=3), QUIET_SECONDS)
+    intake = Intake(
+        Inbox(chair),
+        Settings(quiet_seconds=QUIET_SECONDS, unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=3),
+    )
 
     def look(now: float) -> View:
         return intake.look(now, NOTHING_SEEN, frozenset())
@@ -341,7 +348,8 @@ def test_a_sidecar_that_is_saved_by_removing_and_writing_it(chair: Path, name: s
 def test_a_preset_that_is_saved_by_removing_and_writing_it(tmp_path: Path) -> None:
     """While it is away its folder stays a drop folder, and no set there or below is taken."""
     intake = Intake(
-        Inbox(tmp_path), Settings(unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=3), QUIET_SECONDS
+        Inbox(tmp_path),
+        Settings(quiet_seconds=QUIET_SECONDS, unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=3),
     )
 
     def look(now: float) -> View:

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from forgetful_fuse import forgetful
 from places import Share, share
 from strangers import bound, mounted
 from workshop import KEY, Vendor, Workshop, image, lockstep, model, workshop
@@ -786,3 +787,25 @@ def test_an_upload_is_not_closed_without_the_lease(tmp_path: Path, vendor: Vendo
         assert "cannot be written" in shop.daemon.why_drop(["any"])["any"]
         path.rmdir()
         assert shop.daemon.why_drop(["any"]) == {}
+
+
+def test_a_root_that_becomes_a_share_while_it_runs_gets_a_lease(tmp_path: Path, vendor: Vendor) -> None:
+    """Its folders were moved to a server meanwhile. Who has the lease already goes on, and this daemon ends."""
+    with share(tmp_path / "disk", tmp_path / "root") as root:
+        with workshop(root.place, vendor.emulator.base_url, **settings(tmp_path)) as shop:
+            path = lease_path(shop.config)
+            shop.ticks(3, step_seconds=HEARTBEAT_SECONDS)
+            assert not path.exists()
+            root.go()
+            shop.ticks(2, step_seconds=HEARTBEAT_SECONDS)
+            with forgetful(root.disk, root.place, "fuse.sshfs"):
+                shop.drop_set("chair")
+                shop.idle()
+                mine = holder_of(read_lease(path))
+                assert mine is not None
+                assert (mine.pid, shop.states()) == (os.getpid(), {"chair": State.ARCHIVED})
+                path.write_text(json.dumps({**asdict(mine), "host": "far", "nonce": "theirs"}))
+                shop.drop_set("lamp")
+                with pytest.raises(AlreadyRunningError, match="on far"):
+                    shop.idle()
+        assert vendor.charges == 1

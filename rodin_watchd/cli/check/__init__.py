@@ -15,6 +15,7 @@ import click
 from rodin_watchd.cli.check.account import balance_findings, balance_of, credits_text, key_findings
 from rodin_watchd.cli.check.findings import Finding, Level, line_of, problem, user_findings
 from rodin_watchd.cli.check.folders import (
+    away_findings,
     filesystem_findings,
     folder_findings,
     inbox_of,
@@ -106,8 +107,8 @@ def _checks(path: Path, *, offline: bool) -> Mapping[str, Check]:
 
 def _watching(config: Config) -> Iterator[Finding]:
     """Start the watcher that the daemon would start, and look at what the kernel allows."""
-    if not (config.folders.root / INBOX).is_dir():
-        return  # reported above
+    if not (config.folders.root / INBOX).is_dir() or any(away_findings(config)):
+        return  # reported above; nothing is written where a share is not mounted
     with contextlib.closing(watcher_of(config)(lambda: None)) as watcher:
         trouble, native = watcher.take_trouble(), watcher.native
         yield Finding("watching", trouble or f"{watcher.description}.", Level.WARNING if trouble else Level.OK)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from rodin_watchd.adapters.host import Filesystem, filesystem_of
+from rodin_watchd.adapters.host import Filesystem, filesystem_of, filesystems_in
 from rodin_watchd.adapters.spool import Spool, problem_of
 from rodin_watchd.adapters.spool.beneath import folder_beneath
 from rodin_watchd.adapters.spool.inbox import Inbox
@@ -26,6 +26,7 @@ from rodin_watchd.client.journal import journal_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.layout import ARCHIVE, FAILED, INBOX, OUTBOX, PROBE_PREFIX
 from rodin_watchd.core.mounts import Mount, Whose, whose_root
+from rodin_watchd.core.names import printable
 from rodin_watchd.errors import FolderGoneError, JournalError
 from rodin_watchd.model import Kind
 from rodin_watchd.service.mounts import (
@@ -48,7 +49,7 @@ _MOST_NAMES: Final = 5
 
 def folder_findings(path: Path, config: Config) -> Iterator[Finding]:
     """Compare the folders with those that the journal remembers; then look at those that are there."""
-    away, walls = tuple(_away(config)), tuple(folder_walls(path, config))
+    away, walls = tuple(away_findings(config)), tuple(folder_walls(path, config))
     yield from away
     yield from walls
     if away:
@@ -236,12 +237,12 @@ def _user() -> str:
 def mount_findings(config: Config) -> Iterator[Finding]:
     """Say that all folders are those that the journal knows; what is wrong was reported with the folders."""
     known = _remembered(config).known
-    if known and not any(_away(config)):
+    if known and not any(away_findings(config)):
         own = ", ".join(mount.value for mount in known if known[mount].own) or "none"
         yield Finding("mounts", f"All folders are those that the journal knows; separate mounts: {own}.")
 
 
-def _away(config: Config) -> Iterator[Finding]:
+def away_findings(config: Config) -> Iterator[Finding]:
     """Give what keeps the folders from being believed."""
     memory, journal = _remembered(config), journal_of(config)
     mounts = Mounts(config.folders.root)
@@ -277,8 +278,8 @@ def _remembered(config: Config) -> Memory:
 def filesystem_findings(config: Config) -> Iterator[Finding]:
     """Name the kinds of filesystems, and what a network share means. Raises JournalError for a journal on one."""
     mounts: dict[Filesystem, list[str]] = {}
-    for name in (INBOX, *PUBLISHED):
-        mounts.setdefault(filesystem_of(config.folders.root / name), []).append(name)
+    for name, mount in _filesystems(config.folders.root):
+        mounts.setdefault(mount, []).append(name)
     for mount, names in mounts.items():
         yield Finding("filesystem", f"On {_kind(mount, names, config.intake.rescan_seconds)}: {', '.join(names)}.")
     path = journal_of(config)
@@ -286,10 +287,19 @@ def filesystem_findings(config: Config) -> Iterator[Finding]:
     yield Finding("filesystem", f"The journal is on {filesystem_of(path.parent).kind}, no network share.")
 
 
+def _filesystems(root: Path) -> Iterator[tuple[str, Filesystem]]:
+    """Give the filesystem of each folder in which people drop or find files, and those that are mounted in the inbox."""
+    for path, mount in filesystems_in(root / INBOX).items():
+        yield (printable(f"{INBOX}/{path}") if path else INBOX), mount
+    for name in PUBLISHED:
+        yield name, filesystem_of(root / name)
+
+
 def _kind(mount: Filesystem, names: list[str], rescan_seconds: float) -> str:
     if not mount.network:
         return mount.kind
-    late = f" (changes by other machines are found every {rescan_seconds:g} s at best)" if INBOX in names else ""
+    takes = any(name.partition("/")[0] == INBOX for name in names)
+    late = f" (changes by other machines are found every {rescan_seconds:g} s at best)" if takes else ""
     return f"{mount.kind}, a network share{late}"
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
-from rodin_watchd.adapters.host import local_zone
+from rodin_watchd.adapters.host import filesystems_in, local_zone
 from rodin_watchd.adapters.ownership import (
     HEARTBEAT_SECONDS,
     LEASE_SECONDS,
@@ -39,6 +39,7 @@ from rodin_watchd.cli.systemd import UNIT_FOLDERS, USER_FOLDER, Unit, bases, dro
 from rodin_watchd.client.journal import daemon_of, journal_of, no_room, reader
 from rodin_watchd.config import Config, lease_path
 from rodin_watchd.core.layout import INBOX
+from rodin_watchd.core.names import printable
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import AlreadyRunningError, JournalError
 from rodin_watchd.service.housekeeping import BACKED_UP_AT
@@ -301,11 +302,18 @@ def writer_findings(path: Path, config: Config, places: Sequence[Path] = UNIT_FO
     units = [] if user.serves else units_of(path, places)
     has_lease = all("CAP_LEASE" in unit.words("AmbientCapabilities") for unit in units) if units else user.has_lease
     answer = asking(inbox, with_capability=has_lease)
-    text = f"{answer.value[0].upper()}{answer.value[1:]}."
-    if answer is Asking.OWN and inbox.stat().st_mode & _OTHERS_MAY_DROP:
-        yield Finding("writers", text, Level.WARNING, _LEASE_ADVICE)
-    else:
-        yield Finding("writers", text if answer is Asking.ALL else f"{text} {_ELSE}")
+    yield _writers(f"{answer.value[0].upper()}{answer.value[1:]}.", inbox, answer)
+    for folder in (inbox / below for below in filesystems_in(inbox)):
+        with contextlib.suppress(OSError):  # one that has died is a finding of the folders
+            there = asking(folder, with_capability=has_lease)
+            if there is not answer:
+                yield _writers(f"In {printable(str(folder), 1000)} {there.value}.", folder, there)
+
+
+def _writers(text: str, folder: Path, answer: Asking) -> Finding:
+    if answer is Asking.OWN and folder.stat().st_mode & _OTHERS_MAY_DROP:
+        return Finding("writers", text, Level.WARNING, _LEASE_ADVICE)
+    return Finding("writers", text if answer is Asking.ALL else f"{text} {_ELSE}")
 
 
 _ELSE: Final = "Where it does not, file events, temporary files and `intake.unproven_quiet_seconds` decide when a file is complete."
