@@ -245,6 +245,7 @@ class Job:
     condensed_at: float = 0.0  # when its details were moved to the archive file, UTC; 0: they were not
     batch: Batch | None = None  # if its set makes several jobs
     variants: tuple[Variant, ...] = ()  # of the job that goes ahead: the other ones, until they are begun
+    chosen: bool = False  # whether a person has chosen it among the jobs of its set
 
     @property
     def title(self) -> str:

@@ -101,6 +101,7 @@ class Job:
     kind: str = "texture"  # what is made of it
     batch: str = ""  # of a set that makes several jobs: the id of the one that went ahead, which all of them have
     variant: str = ""  # which of them it is, and the name of its folder
+    chosen: bool = False  # whether a person has chosen it among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class Event:
     """Something that people may want to know; sent at least once, and each time with the same id."""
 
     id: str
-    kind: str  # delivered, failed, held, waiting; or of the service: paused, resumed, low-balance, alarm, …
+    kind: str  # delivered, failed, held, chosen, unchosen, waiting; or of the service: paused, resumed, low-balance, alarm, …
     at: float  # UTC epoch seconds
     message: str  # a sentence for people
     attempt: int = 1  # counts the times it was sent to this plugin, from 1 again when a person repeats it

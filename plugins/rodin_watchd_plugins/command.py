@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rodin_watchd.v1 import Event, Job, hookimpl, to_data
 from rodin_watchd_plugins.moments import (
     Moment,
+    rodin_chosen,
     rodin_delivered,
     rodin_failed,
     rodin_held,
@@ -23,6 +24,7 @@ from rodin_watchd_plugins.moments import (
 
 __all__ = [
     "Settings",
+    "rodin_chosen",
     "rodin_configure",
     "rodin_delivered",
     "rodin_failed",
@@ -44,7 +46,7 @@ class Settings(BaseModel):
     on: list[Literal["process", Moment]] = Field(
         default=["delivered"],
         description="When to run it: process (before publishing, it may change the files), delivered, failed, held, "
-        "waiting, service.",
+        "chosen (a person chose one of several results, or took that back), waiting, service.",
     )
 
     def send(self, moment: Moment, event: Event, about: Mapping[str, Any], directory: Path | None = None) -> None:

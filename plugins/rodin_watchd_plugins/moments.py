@@ -8,9 +8,9 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from rodin_watchd.v1 import Event, Job, Waiting, hookimpl, to_data
 
-__all__ = ["Moment", "rodin_delivered", "rodin_failed", "rodin_held", "rodin_service", "rodin_waiting"]
+__all__ = ["Moment", "rodin_chosen", "rodin_delivered", "rodin_failed", "rodin_held", "rodin_service", "rodin_waiting"]
 
-Moment: TypeAlias = Literal["delivered", "failed", "held", "waiting", "service"]
+Moment: TypeAlias = Literal["delivered", "failed", "held", "chosen", "waiting", "service"]
 
 
 class Sender(Protocol):
@@ -36,6 +36,12 @@ def rodin_failed(job: Job, directory: Path, event: Event, settings: Sender) -> N
 def rodin_held(job: Job, event: Event, settings: Sender) -> None:
     """Notify people of a job that waits for a decision."""
     settings.send("held", event, {"job": to_data(job)})
+
+
+@hookimpl
+def rodin_chosen(job: Job, directory: Path, event: Event, settings: Sender) -> None:
+    """Notify people of the job of a set that somebody has chosen, or that is not chosen any more."""
+    settings.send("chosen", event, {"job": to_data(job)}, directory)
 
 
 @hookimpl

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from rodin_watchd.v1 import Event, hookimpl, to_data
 from rodin_watchd_plugins.moments import (
     Moment,
+    rodin_chosen,
     rodin_delivered,
     rodin_failed,
     rodin_held,
@@ -38,6 +39,7 @@ from rodin_watchd_plugins.secret import secret_text
 __all__ = [
     "Settings",
     "may_call",
+    "rodin_chosen",
     "rodin_configure",
     "rodin_delivered",
     "rodin_failed",
@@ -73,7 +75,8 @@ class Settings(BaseModel):
         description="Or an environment variable with the secret; name it in plugins.pass_environment, too.",
     )
     on: list[Moment] = Field(
-        default=["delivered", "failed", "held", "waiting", "service"], description="The moments that are sent."
+        default=["delivered", "failed", "held", "waiting", "service"],
+        description="The moments that are sent. There is also chosen: a person chose one of several results, or took that back.",
     )
     allow_networks: list[Network] = Field(
         default=[],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
@@ -16,6 +16,7 @@ TILE_PIXELS: Final = 240
 _LABEL_PIXELS, _GAP_PIXELS = 28, 8
 _FONT_PIXELS: Final = 15
 _GROUND, _TILE, _INK = (32, 32, 34), (58, 58, 62), (235, 235, 235)
+_CHOSEN, _CHOSEN_INK, _FRAME_PIXELS = (92, 200, 187), (6, 33, 30), 5
 _QUALITIES: Final = (85, 70, 50, 25, 5)
 
 MOST_BYTES: Final = 1_000_000
@@ -26,10 +27,10 @@ _SEAL: Final = b"rodin_watchd contact sheet sha256:"
 _SEALED: Final = len(_COMMENT) + 2 + len(_SEAL) + 64
 
 
-def made_of(tiles: Sequence[tuple[str, bytes]]) -> bytes:
+def made_of(tiles: Sequence[tuple[str, bytes]], chosen: Collection[str] = ()) -> bytes:
     """Return the sheet of these labels, each with a small picture; b"" stands for none: the tile shows the label alone.
 
-    The same tiles give the same sheet.
+    Those that are `chosen` have a frame. The same tiles give the same sheet.
     """
     columns = math.ceil(math.sqrt(len(tiles)))
     rows = math.ceil(len(tiles) / columns)
@@ -38,7 +39,7 @@ def made_of(tiles: Sequence[tuple[str, bytes]]) -> bytes:
     font = ImageFont.load_default(_FONT_PIXELS)
     for number, (label, data) in enumerate(tiles):
         place = (_GAP_PIXELS + number % columns * wide, _GAP_PIXELS + number // columns * high)
-        sheet.paste(_tile(label, data, font), place)
+        sheet.paste(_tile(label, data, font, is_chosen=label in chosen), place)
     return _sealed(sheet)
 
 
@@ -48,7 +49,9 @@ def is_ours(data: bytes) -> bool:
     return head == _seal(body)
 
 
-def _tile(label: str, data: bytes, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> Image.Image:
+def _tile(
+    label: str, data: bytes, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, *, is_chosen: bool
+) -> Image.Image:
     """Return a picture above its label."""
     tile = Image.new("RGB", (TILE_PIXELS, TILE_PIXELS + _LABEL_PIXELS), _TILE)
     if data:
@@ -57,9 +60,12 @@ def _tile(label: str, data: bytes, font: ImageFont.FreeTypeFont | ImageFont.Imag
             left, top = (TILE_PIXELS - picture.width) // 2, (TILE_PIXELS - picture.height) // 2
             tile.paste(picture.convert("RGB"), (left, top), picture if picture.has_transparency_data else None)
     draw = ImageDraw.Draw(tile)
+    if is_chosen:
+        draw.rectangle((0, 0, tile.width - 1, tile.height - 1), outline=_CHOSEN, width=_FRAME_PIXELS)
+        draw.rectangle((0, TILE_PIXELS if data else 0, tile.width, tile.height), fill=_CHOSEN)
     text = _fitting(draw, label, font)
     middle = TILE_PIXELS + _LABEL_PIXELS // 2 if data else (TILE_PIXELS + _LABEL_PIXELS) // 2
-    draw.text((TILE_PIXELS // 2, middle), text, fill=_INK, font=font, anchor="mm")
+    draw.text((TILE_PIXELS // 2, middle), text, fill=_CHOSEN_INK if is_chosen else _INK, font=font, anchor="mm")
     return tile
 
 

@@ -1,4 +1,4 @@
-"""`rodin-watchd retry`, `clear`, `cancel`, `resolve`, `approve`, `pause` and `resume`: what people ask of the daemon.
+"""`rodin-watchd retry`, `clear`, `choose`, `cancel`, `resolve`, `approve`, `pause` and `resume`: what people ask of the daemon.
 
 A command is left in the journal; the daemon, the journal's only other writer, carries it out and answers there. With it is
 left what the person saw: what has changed by the time that the daemon reads it is not what was decided about.
@@ -29,7 +29,7 @@ from rodin_watchd.config import Config
 from rodin_watchd.core.batches import price_in_all
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.failures import is_resolved
-from rodin_watchd.core.layout import FAILED, INBOX
+from rodin_watchd.core.layout import FAILED, INBOX, OUTBOX
 from rodin_watchd.core.machine import ENDED, LOSS, Loss
 from rodin_watchd.core.mounts import (
     PATHS,
@@ -48,7 +48,7 @@ from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import cost, in_credits, local, sentences, set_name
 from rodin_watchd.errors import CommandRefusedError, FolderGoneError
 from rodin_watchd.model import Job, State
-from rodin_watchd.service.commands import ACCEPT, APPROVE, CANCEL, CLEAR, PAUSE, RESUME, SEEN
+from rodin_watchd.service.commands import ACCEPT, APPROVE, CANCEL, CHOOSE, CLEAR, PAUSE, RESUME, SEEN
 from rodin_watchd.service.mounts import place_of, remembered, remembered_inside, root_seen, traces_of
 
 KEY_LIMIT_CHARACTERS = 65_536
@@ -87,7 +87,7 @@ def clear(config_file: Path | None, names: tuple[str, ...], *, resolved: bool) -
         raise click.UsageError("Name folders of failed/, or say --resolved.")
     config = load(config_file)
     with reader(config) as journal:
-        jobs = [_failed_as(config, journal, name) for name in names] or _resolved(config, journal)
+        jobs = [_job_in(FAILED, config, journal, name) for name in names] or _resolved(config, journal)
         for job in jobs:
             refuse_unfit(config, job, CLEAR, {})
         numbers = [
@@ -100,9 +100,9 @@ def clear(config_file: Path | None, names: tuple[str, ...], *, resolved: bool) -
             click.echo("There is nothing to clear.")
 
 
-def _failed_as(config: Config, journal: StoreReader, name: str) -> Job:
-    """Return the job whose folder in `failed/` has this name, by its report; else the one that is called so."""
-    place = f"{FAILED}/{name.removeprefix(f'{FAILED}/').strip('/')}"
+def _job_in(top: str, config: Config, journal: StoreReader, name: str) -> Job:
+    """Return the job whose folder in a top folder has this name, by its receipt or report; else the one that is called so."""
+    place = f"{top}/{name.removeprefix(f'{top}/').strip('/')}"
     named = job_named_at(config.folders.root, place)
     job = journal.job(str(named[0])) if named else None
     return job if job and job.place == place else journal.find(name)
@@ -112,6 +112,22 @@ def _resolved(config: Config, journal: StoreReader) -> list[Job]:
     """Return the failed jobs whose sets were delivered, and whose folders are still there."""
     failed = filter(is_resolved, journal.each_job((State.FAILED,)))
     return [job for job in failed if job.place and os.path.lexists(config.folders.root / job.place)]
+
+
+@click.command(epilog="Example: rodin-watchd choose chair/seed-2")
+@config_option
+@click.argument("job", shell_complete=job_in((State.ARCHIVED,)))
+@click.option("--take-back", is_flag=True, help="Take the choice of JOB back: no job of its set is chosen then.")
+def choose(config_file: Path | None, job: str, *, take_back: bool) -> None:
+    """Choose the delivered JOB among those of its set: its receipt then says `chosen = true`.
+
+    One job of a set is chosen at most: a job that was chosen before is not chosen any more. JOB is a folder in outbox/,
+    an id, the beginning of an id, or a set's name. Nothing is moved, deleted or paid.
+    """
+    config = load(config_file)
+    with reader(config) as journal:
+        found = _job_in(OUTBOX, config, journal, job)
+    ask_about(config, CHOOSE, found.id, {"take_back": take_back})
 
 
 @click.command(epilog="Example: rodin-watchd cancel 3f9c")

@@ -148,9 +148,16 @@ def _batch(job: Job, siblings: Sequence[Job]) -> list[tuple[str, str]]:
             )
         ]
     waits = waits_for(awaited(siblings).get(job.id, 0))
-    told = f"{job.batch.label}, of {job.batch.count}{waits and f'; {waits}'}"
+    told = f"{job.batch.label}, of {job.batch.count}{_chosen(job)}{waits and f'; {waits}'}"
     others = (other for other in siblings if other.id != job.id and other.batch)
-    return [("Of its set", told), *(("Sibling", f"{other.title}: job {other.id}, {other.state}") for other in others)]
+    return [
+        ("Of its set", told),
+        *(("Sibling", f"{other.title}: job {other.id}, {other.state}{_chosen(other)}") for other in others),
+    ]
+
+
+def _chosen(job: Job) -> str:
+    return ", chosen" if job.chosen else ""
 
 
 def _state(job: Job) -> str:

@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "retry": ("commands:retry", "Take a failed job up again."),
     "approve": ("commands:approve", "Approve a very large drop of sets."),
     "resolve": ("commands:resolve", "Decide about a held job."),
+    "choose": ("commands:choose", "Choose one of the results of a set that makes several."),
     "clear": ("commands:clear", "Move the folders of failed sets from failed/ to the archive."),
     "cancel": ("commands:cancel", "Stop a job before its results arrive."),
     "pause": ("commands:pause", "Take and submit nothing until `resume`."),

@@ -50,7 +50,8 @@ def rodin_process(job: Job, directory: Path, settings: Settings):
     return {"note": settings.note}  # facts for the receipt
 
 
-# Other hooks: rodin_configure, rodin_options, rodin_delivered, rodin_failed, rodin_held, rodin_waiting, rodin_service.
+# Other hooks: rodin_configure, rodin_options, rodin_delivered, rodin_failed, rodin_held, rodin_chosen, rodin_waiting,
+# rodin_service.
 # A function names only the arguments that it wants. `rodin-watchd plugins try $name --hook HOOK` tries each of them.
 ''')
 

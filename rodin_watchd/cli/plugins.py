@@ -65,7 +65,7 @@ def job_of(receipt: Mapping[str, Any], place: str) -> Job:
 ACCEPT, OPTIONS, PROCESS, DELIVERED = "rodin_accept", "rodin_options", "rodin_process", "rodin_delivered"
 TRIED = (
     *(PROCESS, DELIVERED, ACCEPT, OPTIONS),
-    *("rodin_failed", "rodin_held", "rodin_waiting", "rodin_service", "rodin_configure"),
+    *("rodin_failed", "rodin_held", "rodin_chosen", "rodin_waiting", "rodin_service", "rodin_configure"),
 )
 """The hooks, those first that a try without `--hook` prefers."""
 

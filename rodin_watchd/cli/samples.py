@@ -189,6 +189,12 @@ def _of_delivered(folder: Path, kind: str) -> dict[str, Any]:
     return _announced(finished(folder, kind=kind))
 
 
+def _of_chosen(folder: Path, kind: str) -> dict[str, Any]:
+    found = finished(folder, kind=kind)
+    job = replace(found.job, batch=found.job.id, variant="seed-1", chosen=True)
+    return {"job": job, "directory": found.directory, "event": event("chosen", job)}
+
+
 def _of_failed(folder: Path, kind: str) -> dict[str, Any]:
     return _announced(failed(folder, kind=kind))
 
@@ -216,6 +222,7 @@ _ARGUMENTS: Final[Mapping[str, Callable[[Path, str], dict[str, Any]]]] = Mapping
         "rodin_delivered": _of_delivered,
         "rodin_failed": _of_failed,
         "rodin_held": _of_held,
+        "rodin_chosen": _of_chosen,
         "rodin_waiting": _of_waiting,
         "rodin_service": lambda _folder, _kind: {"event": event(SERVICE_KINDS[0])},
     }

@@ -143,9 +143,9 @@ def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...
     --json prints a list; each job has id, set, folder, kind, state, hold (its number, or null), created_at, since_at
     (UTC seconds), credits, cost_is_certain, place (relative to the root, or null), resolved (of a failed job: the
     id of the one that delivered its set since, or null), follows and then (the id of the job of
-    whose result it is made, and of the one that goes on from its result; or null), batch, variant and group (of a set
-    that makes several jobs: the id of the one that went ahead, which one this is, and the name of the folder that they
-    are delivered into; or null) and problem (a sentence, or null).
+    whose result it is made, and of the one that goes on from its result; or null), batch, variant, group and chosen
+    (of a set that makes several jobs: the id of the one that went ahead, which one this is, the name of the folder that
+    they are delivered into, and whether a person has chosen it; or null) and problem (a sentence, or null).
     """
     with reader(load(config_file)) as journal:
         jobs = journal.each_job(map(State, states or State), limit or -1)

@@ -12,7 +12,7 @@ from rodin_watchd.core.condensing import refuse_condensed
 from rodin_watchd.core.failures import is_cleared
 from rodin_watchd.errors import CommandRefusedError, Fault
 from rodin_watchd.model import Event, Job, State
-from rodin_watchd.service.commands import JOB_VERBS
+from rodin_watchd.service.commands import CHOOSE, JOB_VERBS
 
 CANCEL_LABEL: Final = "Cancel"
 CANCEL_WORDS: Final = "Stops it. Its files go to failed/. What was paid is not refunded."
@@ -30,11 +30,15 @@ CLEAR_LABEL: Final = "Clear"
 CLEAR_WORDS: Final = (
     "Moves its folder from failed/ to the archive: nobody has to do anything about it any more. Nothing is deleted."
 )
+CHOOSE_LABEL: Final = "Choose"
+CHOOSE_WORDS: Final = "Marks it among the results of its set, also in its receipt. Another one is not chosen any more."
+TAKE_BACK_LABEL: Final = "Take the choice back"
+TAKE_BACK_WORDS: Final = "No result of its set is chosen then."
 GIVE_UP_LABEL: Final = "Give up"
 GIVE_UP_WORDS: Final = "Its files go to failed/, with what is known. It costs nothing more than it has cost."
 LABELS: Final = (
     *(CANCEL_LABEL, CANCEL_WORDS, RETRY_LABEL, FETCH_WORDS, RETRY_WORDS, CORRECT_WORDS, AGAIN_LABEL, AGAIN_WORDS),
-    *(CLEAR_LABEL, CLEAR_WORDS),
+    *(CLEAR_LABEL, CLEAR_WORDS, CHOOSE_LABEL, CHOOSE_WORDS, TAKE_BACK_LABEL, TAKE_BACK_WORDS),
     *(TASK_LABEL, TASK_WORDS, FREE_LABEL, FREE_WORDS, GIVE_UP_LABEL, GIVE_UP_WORDS),
 )
 """What buttons say, and what is said next to them; catalogues have them in other languages."""
@@ -79,7 +83,16 @@ def actions(job: Job, price: Decimal, now: float, *, was_taken: bool) -> tuple[l
         return _retries(job, price, now, was_taken=was_taken)
     if may_be_canceled(job):
         return [Action("cancel", {}, CANCEL_LABEL, CANCEL_WORDS)], []
-    return [], []
+    return [*filter(None, (choice(job),))], []
+
+
+def choice(job: Job) -> Action | None:
+    """Return how a job is chosen among those of its set, or how that is taken back; None where there is nothing to choose."""
+    if job.batch is None or job.state is not State.ARCHIVED or job.condensed_at:
+        return None
+    if job.chosen:
+        return Action(CHOOSE, {"take_back": True}, TAKE_BACK_LABEL, TAKE_BACK_WORDS)
+    return Action(CHOOSE, {"take_back": False}, CHOOSE_LABEL, CHOOSE_WORDS)
 
 
 def _retries(job: Job, price: Decimal, now: float, *, was_taken: bool) -> tuple[list[Action], list[str]]:

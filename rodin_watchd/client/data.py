@@ -54,6 +54,7 @@ def brief(job: Job) -> dict[str, Any]:
         "batch": job.batch.id if job.batch else None,
         "variant": job.batch.label if job.batch else None,
         "group": (job.batch.folder or None) if job.batch else None,
+        "chosen": job.chosen if job.batch else None,
         "problem": job.problem.message if job.problem else None,
     }
 

@@ -9,7 +9,7 @@ nothing else was paid. What is ready waits until all others are (`awaited`), and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from decimal import Decimal
@@ -135,6 +135,34 @@ def too_many(number: int) -> str:
     if number <= MOST_JOBS:
         return ""
     return f"this set asks for {number:,} jobs: at most {MOST_JOBS} are made of one set. Make the lists shorter, or several sets"
+
+
+class Difference(NamedTuple):
+    """A value that the jobs of a set differ by."""
+
+    name: str  # of an option, or what a file is
+    value: OptionValue  # of a file: its name
+
+
+def differences(jobs: Sequence[Job]) -> Mapping[str, tuple[Difference, ...]]:
+    """Return by job what it differs by from the others of its set: its options, and the files that it is made of.
+
+    Nothing of those whose details are in the archive file.
+    """
+    values = {job.id: dict(_values(job)) for job in jobs if not job.condensed_at}
+    names = list(dict.fromkeys(name for found in values.values() for name in found))
+    unlike = [name for name in names if len({found.get(name) for found in values.values()}) > 1]
+    return {
+        job_id: tuple(Difference(name, found[name]) for name in unlike if name in found)
+        for job_id, found in values.items()
+    }
+
+
+def _values(job: Job) -> Iterator[tuple[str, OptionValue]]:
+    for role in kind_of(job).roles:
+        if names := [file.name for file in job.files if file.role is role]:
+            yield role.value, ", ".join(map(printable, names))
+    yield from job.options.items()
 
 
 # ---- Files: which job is made of which ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What people may ask of a job: retry, clear, cancel, and to resolve what is held. The moves are those of `core.machine`.
+"""What people may ask of a job: retry, clear, cancel, choose, and to resolve what is held. The moves are those of `core.machine`.
 
 Whatever may pay again has to be asked for in so many words: the service itself never does it. And whatever a person
 asks for is asked of the job as that person saw it (`Seen`): a job that was held again, taken up again or paid for since
@@ -153,6 +153,21 @@ def _refuse_to_pay(job: Job) -> None:
     if not job.task and code == RefusedOftenError.code:
         reason = "The vendor refused this set several times, and may have charged each try."
         raise CommandRefusedError(reason, advice=pay_again(job))
+
+
+def choose(job: Job, *, take_back: bool) -> Transition:
+    """Choose a delivered job among those of its set, or take that back. Raises CommandRefusedError where there is nothing to choose."""
+    if job.batch is None:
+        reason = "The set of this job makes one job, so there is nothing to choose among."
+        raise CommandRefusedError(
+            reason, advice="Choose a job of a set that makes several: with seeds, prompts or images."
+        )
+    if job.state is not State.ARCHIVED:
+        raise CommandRefusedError(f"Only a delivered job can be chosen; {_now(job)}")
+    if job.chosen is not take_back:
+        reason = "This job is chosen already." if job.chosen else "This job is not the chosen one of its set."
+        raise CommandRefusedError(reason, advice=" ")
+    return machine.choose(job, chosen=not take_back)
 
 
 def clear(job: Job, place: str) -> Transition:

@@ -41,6 +41,7 @@ from rodin_watchd.core.batches import folders_in_use, once_more, taken_by, with_
 from rodin_watchd.core.kinds import Article, article_of
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import match_key, printable
+from rodin_watchd.core.notifications import CHOSEN, UNCHOSEN
 from rodin_watchd.core.schedule import KEPT_SECONDS, urgent_wait_seconds
 from rodin_watchd.core.waits import DAY_SECONDS, DOWNLOAD, LONGEST_WAIT_SECONDS, POLL, STEP, Backoff
 from rodin_watchd.core.wire import consumed, read_submit
@@ -644,6 +645,16 @@ def clear(job: Job, place: str) -> Transition:
     """Note that the folder of a failed job was moved from `failed/` to a place in the archive."""
     message = f"Cleared: {printable(job.place, 1000)} is in {printable(place, 1000)} now."
     return Transition(replace(job, place=place), "clear", message)
+
+
+def choose(job: Job, *, chosen: bool) -> Transition:
+    """Note whether a person has chosen a delivered job among those of its set; of these, one at most is."""
+    return Transition(replace(job, chosen=chosen), "choose", "Chosen." if chosen else "Not chosen any more.")
+
+
+def choice_written(job: Job, message: str) -> Transition:
+    """Note that the receipt of a job has its choice, or why not."""
+    return Transition(job, CHOSEN, message) if job.chosen else Transition(job, UNCHOSEN, message)
 
 
 def resolve_failure(failed: Job, delivered: Job) -> Transition:

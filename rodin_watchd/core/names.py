@@ -133,6 +133,12 @@ def match_key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Return what names are sorted by: numbers in them, in the digits 0 to 9, by their value."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(-1, part.casefold()) if number % 2 == 0 else (int(part), "") for number, part in enumerate(parts)]
+
+
 def split_name(name: str) -> tuple[str, str]:
     """Split a name into its stem, as it is spelt, and its extension, in lower case with the dot.
 

@@ -29,6 +29,18 @@ HOOK_OF: Mapping[State, str] = {
 }
 """Which hook announces which state."""
 
+CHOSEN: Final = "chosen"
+UNCHOSEN: Final = "unchosen"
+"""The actions of the events that announce a choice among the jobs of a set."""
+
+CHOICE: Final = "rodin_chosen"
+"""The hook that announces which job of a set was chosen, and which is not any more."""
+
+_HOOK_OF_ACTION: Final[Mapping[str, str]] = {
+    **{state.value: hook for state, hook in HOOK_OF.items()},
+    **dict.fromkeys((CHOSEN, UNCHOSEN), CHOICE),
+}
+
 SERVICE, WAITING = "rodin_service", "rodin_waiting"
 
 OWN: Final = "own"
@@ -51,13 +63,13 @@ class Announcer:
     plugins: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def of_move(self, move: Transition, now: float) -> list[OwedCall]:
-        """Return the calls that a move owes: those of the hook that announces the state that it enters."""
-        job = move.job
-        if move.action != job.state.value or not self.plugins.get(HOOK_OF.get(job.state, "")):
+        """Return the calls that a move owes: those of the hook that announces the state that it enters, or a choice."""
+        job, hook = move.job, _HOOK_OF_ACTION.get(move.action, "")
+        if not self.plugins.get(hook):
             return []
         words = plain(sentences(move.message), 1000) or job_words(job)
-        event = {"kind": job.state.value, "at": now, "message": words, "code": move.code}
-        return self._owed(HOOK_OF[job.state], {"job": asdict(public_job(job)), "event": event})
+        event = {"kind": move.action, "at": now, "message": words, "code": move.code}
+        return self._owed(hook, {"job": asdict(public_job(job)), "event": event})
 
     def of_service(self, event: ServiceEvent) -> list[OwedCall]:
         """Return the calls that an event of the service owes; news of a plugin do not go to that plugin."""
@@ -116,6 +128,7 @@ def public_job(job: Job) -> PublicJob:
         kind=job.kind,
         batch=job.batch.id if job.batch else "",
         variant=job.batch.label if job.batch else "",
+        chosen=job.chosen,
     )
 
 

@@ -49,11 +49,27 @@ def receipt(job: Job, version: str, now: float) -> str:
         for r in job.published
     ]
     found = _facts_of(job, version, now)
+    if job.batch:
+        found["job"]["chosen"] = job.chosen
     if job.then:
         found["job"]["then"] = job.then.job_id
     if notes := _notes(job):
         found["job"]["notes"] = notes
     return sealed(tomli_w.dumps({**found, "results": results, **({"plugins": dict(job.facts)} if job.facts else {})}))
+
+
+def with_choice(data: bytes, job: Job) -> bytes:
+    """Return the bytes of a receipt with whether its job is chosen; b"" if it is not this job's, or somebody has changed it.
+
+    All else in it stays as it is: it is about the delivery.
+    """
+    if not is_as_written(data) or job_named_in(data) != (job.id, job.retries):
+        return b""
+    found = tomllib.loads(data.rpartition(_SEAL.encode())[0].decode())
+    if found["job"].get("chosen", False) is job.chosen:
+        return data
+    found["job"]["chosen"] = job.chosen
+    return sealed(tomli_w.dumps(found)).encode()
 
 
 def _notes(job: Job) -> list[str]:
@@ -136,6 +152,15 @@ def is_ours(data: bytes) -> bool:
     except (ValueError, KeyError, TypeError, RecursionError):
         return False
     return isinstance(software, str) and software.startswith(_SOFTWARE)
+
+
+def job_named_in(data: bytes) -> tuple[object, object] | None:
+    """Return the job's id and retry that a receipt or report names; None if it is none. Anybody may have written it."""
+    try:
+        job = tomllib.loads(data.decode())["job"]
+        return job["id"], job["retries"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def report_text(job: Job, now: float, zone: tzinfo, notes: tuple[str, ...] = ()) -> str:

@@ -126,7 +126,8 @@ def doing(job: Job) -> str:
     """Return what a job is doing, in the words of whoever dropped the set; a hold with its number, by which it is resolved."""
     more = f" (hold {job.holds})" if job.state is State.HELD else ""
     later = f", delivered since (job {job.resolved})" if job.resolved else ""
-    return f"{DOING[job.state]}{more}{later}{', cleared' if is_cleared(job) else ''}"
+    chosen = ", chosen" if job.chosen else ""
+    return f"{DOING[job.state]}{more}{later}{', cleared' if is_cleared(job) else ''}{chosen}"
 
 
 def job_line(job: Job, others: int = 0) -> Line:
@@ -190,7 +191,9 @@ def ended_line(job: Job) -> Line:
     elif job.state is State.RETURNED:
         text = f"{lead(job)}back in the inbox: {message} Cost: {cost(job)}"
     else:
-        text = " ".join([f"{lead(job)}delivered to {printable(job.place)}. Cost: {cost(job)}", *changed_inputs(job)])
+        chosen = " Chosen." if job.chosen else ""
+        said = f"{lead(job)}delivered to {printable(job.place)}.{chosen} Cost: {cost(job)}"
+        text = " ".join([said, *changed_inputs(job)])
     return Line(set_name(job.folder, job.title), " ".join(f"{text}{_warned(job)}".split()), job.id, ended_at)
 
 

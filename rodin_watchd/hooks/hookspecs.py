@@ -93,6 +93,15 @@ def rodin_held(job: Job, event: Event, settings: Settings) -> None:
 
 
 @hookspec
+def rodin_chosen(job: Job, directory: Path, event: Event, settings: Settings) -> None:
+    """Notify people that somebody has chosen a job among those of its set (`job.chosen`), or that it is not chosen any more.
+
+    `directory` is its folder in the outbox: read, do not change; its receipt says the same by then. Where another job is
+    chosen instead, it is called for both, in any order. `event.kind` is `chosen` or `unchosen`. Repeated as `rodin_delivered` is.
+    """
+
+
+@hookspec
 def rodin_waiting(waiting: Waiting, event: Event, settings: Settings) -> None:
     """Notify people that a set in the inbox has lacked a file for longer than `intake.pair_minutes`.
 

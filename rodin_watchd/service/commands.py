@@ -60,9 +60,19 @@ def _clear(job: Job, _arguments: Mapping[str, Any], _now: float) -> Transition:
     return people.clear(job, job.place)
 
 
-CANCEL, CLEAR = "cancel", "clear"
+def _choose(job: Job, arguments: Mapping[str, Any], _now: float) -> Transition:
+    return people.choose(job, take_back=bool(arguments.get("take_back")))
 
-JOB_VERBS: Mapping[str, Decide] = {"retry": _retry, CLEAR: _clear, CANCEL: _cancel, "resolve": _resolve}
+
+CANCEL, CLEAR, CHOOSE = "cancel", "clear", "choose"
+
+JOB_VERBS: Mapping[str, Decide] = {
+    "retry": _retry,
+    CLEAR: _clear,
+    CANCEL: _cancel,
+    "resolve": _resolve,
+    CHOOSE: _choose,
+}
 """Commands that concern one job: each returns the move it decides, or raises CommandRefusedError."""
 
 PAUSE, RESUME = "pause", "resume"
@@ -94,12 +104,13 @@ _GIVE_AGAIN = "Look at `rodin-watchd status`, then give the command again."
 
 
 class Outside(NamedTuple):
-    """What commands need from outside the journal: to repeat a plugin's calls, to look at the folder of a failed set, and to move it."""
+    """What commands need of others: to repeat a plugin's calls, to look at the folder of a failed set, and to move it; to commit a choice."""
 
     repeat: Repeat
     is_corrected: Callable[[Job], bool]
     foreign_in: Callable[[Job], Sequence[str]]
     archive_failed: Callable[[Job], str]
+    choose: Callable[[Transition, int], str]
 
 
 class Commands:
@@ -291,6 +302,8 @@ class Commands:
         transition = JOB_VERBS[command.verb](job, command.arguments, now)
         if command.verb == CLEAR:
             return self._clear(job, command)
+        if command.verb == CHOOSE:
+            return self._outside.choose(transition, command.id)
         self._job_store.refuse_clash(transition.job)
         self._refuse_unread(job, transition.job)
         self._refuse_costly(job, transition.job)

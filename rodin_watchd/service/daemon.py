@@ -111,6 +111,7 @@ class Daemon:
             "intake": parts.reception.problem,
             "backup": parts.standing.housekeeping.trouble,
             "archive-file": parts.old_jobs.trouble,
+            "receipts": parts.choices.trouble,
             "budget": parts.budget.over.reported,
         }
         causes = {Notice("paused", subject) for subject, cause in paused.items() if cause}
@@ -140,6 +141,7 @@ class Daemon:
         parts.alarms.announce()
         parts.standing.housekeeping.keep()
         parts.old_jobs.keep()
+        parts.choices.keep()
         parts.reception.take_in(paused=not self._spends, stopped=parts.dispatcher.is_stopped)
         mounts.keep_inside()
         parts.dispatcher.hand_out(submits=self._spends, away=frozenset(mounts.away))
@@ -244,6 +246,7 @@ class Daemon:
         self.parts.pool.close()
         self.parts.standing.housekeeping.close()
         self.parts.old_jobs.close()
+        self.parts.choices.close()
 
     @property
     def handover(self) -> Handover:
@@ -276,7 +279,8 @@ class Daemon:
     def is_idle(self) -> bool:
         """Return whether nothing settles, is claimed or moves; or only a person can make it move."""
         parts = self.parts
-        if parts.pool.busy or self._problem or not (parts.reception.is_settled and parts.notifier.is_idle):
+        is_still = parts.reception.is_settled and parts.notifier.is_idle and parts.choices.is_idle
+        if parts.pool.busy or self._problem or not is_still:
             return False
         moving = any(turn in MOVING for _, turn in parts.reception.claims.waiting)
         return not (moving and not self._stands_still()) and not parts.dispatcher.can_move(submits=self._spends)

@@ -43,22 +43,26 @@ END_SECONDS = 10.0
 """How long the end waits for a backup that is being made."""
 
 
-class _InThread(threading.Thread):
-    """Does one thing while the main thread goes on; `error` is why it failed."""
+class InThread(threading.Thread):
+    """Does one thing while the main thread goes on, then calls `ended`; `error` is why it failed."""
 
-    def __init__(self, name: str, act: Callable[[], None]) -> None:
+    def __init__(self, name: str, act: Callable[[], None], ended: Callable[[], None] = lambda: None) -> None:
         super().__init__(name=name, daemon=True)
         self._act = act
+        self._ended = ended
         self.error: RodinWatchdError | None = None
 
     def run(self) -> None:
+        """Do it; the thread calls this."""
         try:
             self._act()
         except RodinWatchdError as error:
             self.error = error
+        finally:
+            self._ended()
 
 
-class _Reported:
+class Reported:
     """Why something is not done for now, in words: reported once when it begins, and when it is over."""
 
     def __init__(self, job_store: JobStore, subject: str, over: str, clock: Clock) -> None:
@@ -93,11 +97,11 @@ class Housekeeping:
         self._path = path
         self._clock = clock
         self._daily = daily
-        self._copying: tuple[_InThread, float] | None = None  # and when it began, UTC
+        self._copying: tuple[InThread, float] | None = None  # and when it began, UTC
         stored = journal.meta(BACKED_UP_AT)
         self._made_at: float | None = float(stored) if stored is not None else None
         self._not_before = clock.monotonic()
-        self._reported = _Reported(job_store, "backup", "It is made again.", clock)
+        self._reported = Reported(job_store, "backup", "It is made again.", clock)
 
     @property
     def trouble(self) -> str:
@@ -119,7 +123,7 @@ class Housekeeping:
                 make_backup(path, now, files)
                 back_up_archive(path)
 
-            self._copying = (_InThread("backup", copy), now)
+            self._copying = (InThread("backup", copy), now)
             self._copying[0].start()
 
     def close(self) -> None:
@@ -136,7 +140,7 @@ class Housekeeping:
             since, wait_seconds = self._journal.begun_at(), FIRST_SECONDS
         return since is not None and not 0.0 <= self._clock.now() - since < wait_seconds
 
-    def _take(self, copying: _InThread, at: float) -> None:
+    def _take(self, copying: InThread, at: float) -> None:
         if copying.error is not None:
             self._not_before = self._clock.monotonic() + self._reported.begin(copying.error)
             return
@@ -167,9 +171,9 @@ class OldJobs:
         self._path = path
         self._keep_days = keep_days
         self._clock = clock
-        self._copying: tuple[_InThread, list[OldJob]] | None = None
+        self._copying: tuple[InThread, list[OldJob]] | None = None
         self._not_before = clock.monotonic()
-        self._reported = _Reported(job_store, "archive-file", "It is written again.", clock)
+        self._reported = Reported(job_store, "archive-file", "It is written again.", clock)
 
     @property
     def trouble(self) -> str:
@@ -186,7 +190,7 @@ class OldJobs:
         elif self._keep_days is not None and self._clock.monotonic() >= self._not_before:
             now = self._clock.now()
             before_at, copied = now - self._keep_days * DAY_SECONDS, []
-            self._copying = (_InThread("archive-file", lambda: copied.extend(self._copied(before_at, now))), copied)
+            self._copying = (InThread("archive-file", lambda: copied.extend(self._copied(before_at, now))), copied)
             self._copying[0].start()
 
     def close(self) -> None:
@@ -203,7 +207,7 @@ class OldJobs:
                 archive.put(found)
         return [one.known for one in found]
 
-    def _take(self, copying: _InThread, copied: list[OldJob]) -> None:
+    def _take(self, copying: InThread, copied: list[OldJob]) -> None:
         if copying.error is not None:
             self._not_before = self._clock.monotonic() + self._reported.begin(copying.error)
             return

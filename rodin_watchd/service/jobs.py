@@ -263,6 +263,9 @@ class JobStore:
                 self._unwritten.popleft()
 
     def _know(self, job: Job) -> None:
+        if job.state is State.ARCHIVED and job.id not in self._jobs:  # it had ended before: it is no newer result
+            self.recent = tuple(job if other.id == job.id else other for other in self.recent)
+            return
         duration_class = kind_of(job).duration_class(job.options)
         history = self._histories.get(duration_class)
         if history is not None and job.state is State.GENERATED and (seconds := vendor_seconds(job)) is not None:

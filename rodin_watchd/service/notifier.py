@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.notifications import HOOK_OF, Notice, waiting_id
+from rodin_watchd.core.notifications import CHOICE, HOOK_OF, Notice, waiting_id
 from rodin_watchd.core.sets import WaitingSet
 from rodin_watchd.core.store import DONE, FAILED, Store
 from rodin_watchd.core.waits import LONGEST_WAIT_SECONDS, is_due
@@ -117,26 +117,27 @@ class Notifier:
     # ---- once more --------------------------------------------------------------------------------------------------
 
     def repeat(self, job: Job, plugin: str) -> str:
-        """Owe a job's last announcement once more, to one plugin or to all. Raises CommandRefusedError."""
-        hook = HOOK_OF.get(job.state, "rodin_delivered" if job.place else "")
-        plugins = [name for name in self._plugins.of(hook) if plugin in ("", name)]
-        if not plugins:
+        """Owe a job's last announcement once more, to one plugin or to all; and the last of its choice. Raises CommandRefusedError."""
+        hooks = (HOOK_OF.get(job.state, "rodin_delivered" if job.place else ""), CHOICE)
+        wanted = [(hook, name) for hook in hooks for name in self._plugins.of(hook) if plugin in ("", name)]
+        if not wanted:
             raise CommandRefusedError(
                 "No plugin in use got an event of this job." if not plugin else f"{plugin} got no event."
             )
-        found = {run.plugin for run in self._store.runs_of([job.id]) if run.hook == hook}
-        again = [name for name in plugins if name in found]
-        if not again:
+        found = {(run.hook, run.plugin) for run in self._store.runs_of([job.id])}
+        again = {hook: [name for other, name in wanted if other == hook and (hook, name) in found] for hook in hooks}
+        if not any(again.values()):
             raise CommandRefusedError(
                 "There is nothing to repeat: no such plugin got an event of this job.", advice=" "
             )
-        self._store.repeat_runs(job.id, hook, again, self._clock.now())
-        return f"{hook} is called again: {', '.join(again)}."
+        for hook, names in again.items():
+            self._store.repeat_runs(job.id, hook, names, self._clock.now())
+        return " ".join(f"{hook} is called again: {', '.join(names)}." for hook, names in again.items() if names)
 
 
 def _place(run: HookRun) -> str:
     """Return where the folder is that a hook is given, "" for none: the place at which the event left it."""
-    return str(run.arguments["job"]["place"]) if run.hook in ("rodin_delivered", "rodin_failed") else ""
+    return str(run.arguments["job"]["place"]) if run.hook in ("rodin_delivered", "rodin_failed", CHOICE) else ""
 
 
 def _words(run: HookRun) -> str:

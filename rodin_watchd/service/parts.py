@@ -31,6 +31,7 @@ from rodin_watchd.service.mounts import Standing
 from rodin_watchd.service.notifier import Notifier
 from rodin_watchd.service.opening import Base
 from rodin_watchd.service.pool import MessageQueue, Pool
+from rodin_watchd.service.receipts import Choices
 from rodin_watchd.service.reception import Reception
 from rodin_watchd.service.steps.tools import Tools
 from rodin_watchd.service.web_page import WebPage
@@ -125,6 +126,7 @@ class Parts:
     sweeper: Sweeper
     alarms: Alarms
     old_jobs: OldJobs
+    choices: Choices
     page: WebPage
 
 
@@ -143,6 +145,7 @@ def parts_of(
     limit = TaskLimit.of_data(store.meta(TASK_LIMIT), account.name)
     money = Payments(budget, calls, account, base.submit_count, pauses, limit)
     notifier = Notifier(job_store, store, tools.plugins, pool, clock)
+    choices = Choices(job_store, store, spool, tools.sheets, clock, handover.wake)
     inbox = Inbox(spool.inbox, standing.mounts_keeper.inside.anchor)
     watcher = open_watcher(handover.wake.for_files)
     intake = Intake(
@@ -169,7 +172,7 @@ def parts_of(
             job_store,
             store,
             admission,
-            Outside(notifier.repeat, spool.is_corrected, spool.foreign_in, spool.archive_failed),
+            Outside(notifier.repeat, spool.is_corrected, spool.foreign_in, spool.archive_failed, choices.choose),
             clock.now,
             tools.zone,
         ),
@@ -178,5 +181,6 @@ def parts_of(
         sweeper=Sweeper(store, clock.monotonic),
         alarms=Alarms(job_store, store, tools.zone, clock.now),
         old_jobs=OldJobs(job_store, store, base.journal, config.store.keep_days, clock),
+        choices=choices,
         page=base.page,
     )

@@ -235,6 +235,8 @@ class Display:
             yield Reason(parts.standing.housekeeping.trouble, plain="")
         if parts.old_jobs.trouble:
             yield Reason(parts.old_jobs.trouble, plain="")
+        if parts.choices.trouble:
+            yield Reason(parts.choices.trouble, plain="")
         if parts.page.trouble:
             yield Reason(parts.page.trouble, plain="")
         if self._writer.trouble:

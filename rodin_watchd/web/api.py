@@ -20,12 +20,13 @@ from rodin_watchd.client.data import money_report, taken
 from rodin_watchd.client.journal import daemon_of
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.kinds import KINDS
-from rodin_watchd.core.store import Listing, ListOrder
+from rodin_watchd.core.names import natural_key
+from rodin_watchd.core.store import Listing, ListOrder, StoreReader
 from rodin_watchd.errors import CommandRefusedError
-from rodin_watchd.model import State
-from rodin_watchd.service.commands import APPROVE, PAUSE, RESUME, SEEN
+from rodin_watchd.model import Job, State
+from rodin_watchd.service.commands import APPROVE, CHOOSE, PAUSE, RESUME, SEEN
 from rodin_watchd.web.access import API, CSRF_HEADER, visitor_of
-from rodin_watchd.web.data import GROUPS, PAGE_JOBS, cards, cursor_of, money, one_set
+from rodin_watchd.web.data import GROUPS, PAGE_JOBS, cards, cursor_of, money, one_set, siblings
 from rodin_watchd.web.files import files_of
 from rodin_watchd.web.live import News
 from rodin_watchd.web.site import DataResponse, Endpoint, Fields, Website, acting
@@ -56,12 +57,14 @@ def operations(site: Website, news: News) -> Sequence[Operation]:
         Operation("GET", "/status", "How the service is: what `status --json` prints.", _looking(site, _status)),
         Operation("GET", "/sets", "One page of the list of sets.", _looking(site, _sets), query=_LIST),
         Operation("GET", "/sets/{job_id}", "All that is known of one set, and what can be asked about it.", _looking(site, _set)),
+        Operation("GET", "/sets/{job_id}/siblings", "All jobs of a set that makes several: what they differ by, and how one is chosen.", _looking(site, _siblings)),
         Operation("GET", "/money", "Credits: today, day by day, by folder, budget and balance.", _looking(site, _money)),
         Operation("GET", "/commands/{number}", "What the service answered to a command, null while it has not.", _looking(site, _answer)),
         Operation("GET", "/session", f"Who asks, and the token that what changes something carries in {CSRF_HEADER}.", _looking(site, _session)),
         Operation("GET", "/events", "Server-sent events: `changed` whenever something was written.", news.stream, answer="text/event-stream"),
         Operation("POST", "/sets/{job_id}/retry", "Take a failed set up again.", acting(asks.of_set("retry")), body=_body(pay_again=_BOOLEAN), also=_COMMAND),
         Operation("POST", "/sets/{job_id}/clear", "Move the folder of a failed set to the archive.", acting(asks.of_set("clear")), body=_body(), also=_COMMAND),
+        Operation("POST", "/sets/{job_id}/choose", "Choose a delivered set among those of its siblings, or take that back.", acting(asks.of_set("choose")), body=_body(take_back=_BOOLEAN), also=_COMMAND),
         Operation("POST", "/sets/{job_id}/cancel", "Stop a set before its results arrive.", acting(asks.of_set("cancel")), body=_body(), also=_COMMAND),
         Operation("POST", "/sets/{job_id}/resolve", "Decide about a held set.", acting(asks.of_set("resolve")), body=_body(how=_HOW, task=_TEXT), also=_COMMAND),
         Operation("POST", "/pause", "Take and submit nothing any more.", acting(asks.pause), also=_COMMAND),
@@ -108,6 +111,18 @@ def _set(site: Website, request: Request) -> Any:  # noqa: ANN401 - JSON
         **data,
         "files_to_fetch": [{"where": file.where, "name": file.name, "url": file.url(job)} for file in files],
     }
+
+
+def _siblings(site: Website, request: Request) -> Any:  # noqa: ANN401 - JSON
+    with site.journal() as journal:
+        return siblings(siblings_of(site.job(journal, request), journal), journal, time.time())
+
+
+def siblings_of(job: Job, journal: StoreReader) -> list[Job]:
+    """Return all jobs of a job's set, by their labels. Raises HTTPException for a set that makes one."""
+    if job.batch is None:
+        raise HTTPException(404, "This set makes one job: there is nothing to compare it with.")
+    return sorted(journal.siblings(job), key=lambda one: natural_key(one.batch.label if one.batch else ""))
 
 
 def _money(site: Website, _request: Request) -> Any:  # noqa: ANN401 - JSON
@@ -212,6 +227,8 @@ def arguments_of(verb: str, given: Fields) -> dict[str, Any]:
     """Return the arguments of a command, of what a form or a program gives. Raises CommandRefusedError."""
     if verb == "retry":
         return {"pay_again": given.get("pay_again") in (True, "true")}
+    if verb == CHOOSE:
+        return {"take_back": given.get("take_back") in (True, "true")}
     if verb != "resolve":
         return {}
     how = str(given.get("how", ""))

@@ -87,6 +87,7 @@ def _routes(site: Website) -> list[BaseRoute]:
         Route(LOGIN, pages.login),
         *(Route(f"/{verb}", acting(pages.of_service(verb)), methods=["POST"]) for verb in (PAUSE, RESUME, APPROVE)),
         Route("/sets/{job_id}", shared(pages.set)),
+        Route("/sets/{job_id}/siblings", shared(pages.siblings)),
         Route("/sets/{job_id}/picture", files.picture),
         Route("/sets/{job_id}/results.zip", files.zip),
         Route("/sets/{job_id}/files/{where}/{name:path}", files.file),

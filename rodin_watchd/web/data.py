@@ -8,10 +8,10 @@ from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
-from rodin_watchd.client.choices import actions, was_taken
+from rodin_watchd.client.choices import actions, choice, was_taken
 from rodin_watchd.client.data import MoneyReport, whole
 from rodin_watchd.client.forecast import Forecast
-from rodin_watchd.core.batches import price_in_all
+from rodin_watchd.core.batches import differences, price_in_all
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.failures import is_open
 from rodin_watchd.core.kinds import KINDS
@@ -65,6 +65,10 @@ def card(job: Job, forecast: Forecast) -> dict[str, Any]:
         "cost_is_certain": is_cost_certain(job),
         "problem": sentences(job.problem.message) if job.problem else None,
         "resolved": job.resolved or None,
+        "batch": job.batch.id if job.batch else None,
+        "variant": printable(job.batch.label) if job.batch else None,
+        "of": job.batch.count if job.batch else None,
+        "chosen": job.chosen if job.batch else None,
         "picture": f"/sets/{job.id}/picture?of={picture_version(job)}",
     }
 
@@ -112,6 +116,29 @@ def one_set(job: Job, journal: StoreReader, now: float) -> dict[str, Any]:
         "price": price,
         "actions": [action.as_data() for action in found],
         "refused": refused,
+    }
+
+
+# ---- The jobs of one set, side by side ---------------------------------------------------------------------------
+
+
+def siblings(jobs: Sequence[Job], journal: StoreReader, now: float) -> dict[str, Any]:
+    """Return all jobs of a set that makes several: their cards, what they differ by, how one is chosen; and how many are not begun."""
+    forecast, unlike = Forecast(journal, now, {}), differences(jobs)
+    return {
+        "jobs": [
+            {
+                **card(job, forecast),
+                "place": job.place or None,
+                "differs_by": [{"name": name, "value": value} for name, value in unlike.get(job.id, ())],
+                "seen": Seen.of(job).as_data(),
+                "choice": found.as_data() if (found := choice(job)) else None,
+                "then": job.then.job_id if job.then and job.state is S.ARCHIVED else None,
+            }
+            for job in jobs
+        ],
+        "credits": sum((job.spent for job in jobs), Decimal(0)),
+        "not_begun": sum(len(job.variants) for job in jobs),
     }
 
 

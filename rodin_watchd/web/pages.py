@@ -21,6 +21,7 @@ from rodin_watchd.core.layout import RECEIPT, REPORT
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import ListOrder, StoreReader
+from rodin_watchd.core.wording import set_name
 from rodin_watchd.errors import (
     CommandRefusedError,
     DropBusyError,
@@ -32,8 +33,19 @@ from rodin_watchd.errors import (
 )
 from rodin_watchd.service.commands import PAUSE
 from rodin_watchd.web.access import API, kept_of, local_target, visitor_of
-from rodin_watchd.web.api import Asks, Operation, listing_of, number_of
-from rodin_watchd.web.data import GROUPS, MOST_FOLDERS, PAGE_JOBS, cards, full_name, group_of, kinds, money, one_set
+from rodin_watchd.web.api import Asks, Operation, listing_of, number_of, siblings_of
+from rodin_watchd.web.data import (
+    GROUPS,
+    MOST_FOLDERS,
+    PAGE_JOBS,
+    cards,
+    full_name,
+    group_of,
+    kinds,
+    money,
+    one_set,
+    siblings,
+)
 from rodin_watchd.web.files import INPUTS, RESULTS, files_of, text_of
 from rodin_watchd.web.plot import plot
 from rodin_watchd.web.site import DataResponse, ExpiredFormError, Fields, Website
@@ -122,6 +134,34 @@ class Pages:
             answer.headers["Content-Security-Policy"] = POLICY
         return answer
 
+    def siblings(self, request: Request) -> Response:
+        """Show all jobs of a set that makes several side by side, or those that are marked."""
+        now, root = time.time(), self.site.config.folders.root
+        with self.site.journal() as journal:
+            jobs = siblings_of(self.site.job(journal, request), journal)
+            report = service_state(self.site.config, journal)
+            found = siblings(jobs, journal, now)
+            values = self._service(journal, report, request)
+        marked = {job.id for job in jobs} & set(request.query_params.getlist("with"))
+        shown = [job for job in jobs if not marked or job.id in marked]
+        models = {job.id: one for job in shown if (one := models_of(files_of(root, job), job))}
+        query = urlencode([("with", job.id) for job in jobs if job.id in marked])
+        answer = self.site.page(
+            request,
+            "siblings.html",
+            **values,
+            all=found,
+            jobs=[one for one in found["jobs"] if not marked or one["id"] in marked],
+            title=set_name(jobs[0].folder, (jobs[0].batch and jobs[0].batch.folder) or jobs[0].name),
+            folder=printable(jobs[0].folder),
+            marked=marked,
+            models=models,
+            here=f"{request.url.path}{'?' if query else ''}{query}",
+        )
+        if models:
+            answer.headers["Content-Security-Policy"] = POLICY
+        return answer
+
     def money(self, request: Request) -> Response:
         """Show what was spent, and what may be."""
         now = time.time()
@@ -181,7 +221,9 @@ class Pages:
                 number = asks.about_set(request, verb, {**given, "seen": _json(given.get("seen"))})
             except CommandRefusedError as error:
                 return self._set(request, refused=f"{error.message} {error.advice_in_full}", status=409)
-            return self._answered(f"/sets/{request.path_params['job_id']}", number)
+            return self._answered(
+                local_target(str(given.get("to") or f"/sets/{request.path_params['job_id']}")), number
+            )
 
         return ask
 
@@ -192,7 +234,7 @@ class Pages:
 
     def _answered(self, target: str, number: int) -> Response:
         Asks(self.site).wait(number)
-        return RedirectResponse(f"{target}?answer={number}", 303)
+        return RedirectResponse(f"{target}{'&' if '?' in target else '?'}answer={number}", 303)
 
 
 def _json(text: object) -> Any:  # noqa: ANN401 - whatever stands there: it is checked where it is read

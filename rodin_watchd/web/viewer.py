@@ -42,6 +42,7 @@ HEAVIER: Final = 5
 class Models:
     """What the viewer of a set shows."""
 
+    job: Job
     results: Sequence[SetFile]  # the vendor's own first: the first one is shown at once, unless it is large
     dropped: SetFile | None  # to compare with
     beside: Sequence[str]  # the addresses of what a result in several files may name: materials and their maps
@@ -62,4 +63,4 @@ def models_of(files: Sequence[SetFile], job: Job) -> Models | None:
     dropped = [file for file in models if file.where == INPUTS and given is not None and file.name == given.name]
     beside = [f.url(job) for f in files if f.where == RESULTS and (f.is_picture or split_name(f.name)[1] == MATERIALS)]
     sizes = {file: (made if file.where == RESULTS else came)[file.name] for file in (*results, *dropped)}
-    return Models(results, dropped[0] if dropped else None, beside, sizes) if results else None
+    return Models(job, results, dropped[0] if dropped else None, beside, sizes) if results else None

@@ -115,6 +115,10 @@ def rodin_held(job, event):
     print(job.problem.code)
 
 @hookimpl
+def rodin_chosen(job, directory, event):
+    print(job.variant, job.chosen, event.kind)
+
+@hookimpl
 def rodin_waiting(waiting, event):
     print(waiting.reason)
 
@@ -130,6 +134,7 @@ TRIES = {
     "rodin_delivered": "delivered True",
     "rodin_failed": "file-refused True None",
     "rodin_held": "unknown-outcome",
+    "rodin_chosen": "seed-1 True chosen",
     "rodin_waiting": "waits for an image",
     "rodin_service": "paused empty-account",
 }

@@ -42,6 +42,7 @@ BRIEF = {
         "batch",
         "variant",
         "group",
+        "chosen",
         "id",
         "set",
         "folder",

@@ -12,7 +12,7 @@ from job_samples import NOW, TASK, a_job, some_files
 
 from rodin_watchd.adapters.store import codec
 from rodin_watchd.core.approval import Found, Gate, Pass
-from rodin_watchd.core.batches import awaited, choices, promised_by, sidecar_text, with_own
+from rodin_watchd.core.batches import awaited, choices, differences, promised_by, sidecar_text, with_own
 from rodin_watchd.core.budget import Allowance, Caps, promised
 from rodin_watchd.core.commands import pay_again
 from rodin_watchd.core.kinds import GENERATE, TEXTURE, article_of
@@ -219,3 +219,15 @@ def test_approval_counts_jobs_as_soon_as_they_are_known() -> None:
     assert few.held == []
     crowd = few.looked({"chair": Found("v1", settled=True, jobs=2), "lamp": Found("v1", settled=True)}, 31.0, 10.0, 2)
     assert "lamp" in crowd.held
+
+
+def test_jobs_differ_by_what_they_are_made_of() -> None:
+    """Options that not all have alike, and files; nothing that all have in common, and nothing where the details are elsewhere."""
+    one = a_job(S.ARCHIVED, id="1", options={"seed": 1, "prompt": "oak"})
+    two = a_job(S.ARCHIVED, id="2", options={"seed": 2, "prompt": "oak", "material": "PBR"})
+    assert differences([one, two]) == {"1": (("seed", 1),), "2": (("seed", 2), ("material", "PBR"))}
+    files = tuple(replace(file, source="inbox/steel\n.png") if file.role is Role.IMAGE else file for file in one.files)
+    three = replace(one, id="3", files=files)
+    assert differences([one, three]) == {"1": (("image", "chair.png"),), "3": (("image", "steel\\n.png"),)}
+    assert differences([one]) == {"1": ()}
+    assert differences([one, replace(two, options={}, files=(), condensed_at=NOW)]) == {"1": ()}

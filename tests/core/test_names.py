@@ -18,6 +18,7 @@ from rodin_watchd.core.names import (
     junk_reason,
     match_key,
     may_go_with,
+    natural_key,
     printable,
     safe_folder_name,
     safe_result_names,
@@ -408,3 +409,17 @@ def test_a_safe_folder_name_is_safe(name: str) -> None:
 def test_what_may_go_with_an_emptied_folder(name: str, *, goes: bool) -> None:
     """Files that a system makes again, and macOS's copies of the set's own; nothing of other sets, nothing of a person."""
     assert may_go_with(name, {"chair.glb"}) is goes
+
+
+def test_numbers_in_names_are_sorted_by_their_value() -> None:
+    """Those in the digits 0 to 9; other digits are letters, whatever a name is."""
+    names = ["seed-10", "seed-9", "Seed-2", "²", "٣", "", "7", "prompt-2-seed-1", "prompt-10-seed-1"]
+    found = sorted(names, key=natural_key)
+    assert found == ["", "7", "prompt-2-seed-1", "prompt-10-seed-1", "Seed-2", "seed-9", "seed-10", "²", "٣"]
+
+
+@modest
+@given(st.lists(ANY_NAME, max_size=6))
+def test_any_names_can_be_sorted(names: list[str]) -> None:
+    """Whatever they are."""
+    assert len(sorted(names, key=natural_key)) == len(names)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from job_samples import NOW, RESULTS, SECRET, TASK, a_job, all_problems, some_files
 
-from rodin_watchd.core.receipt import is_as_written, receipt, report_text, report_toml
+from rodin_watchd.core.receipt import is_as_written, receipt, report_text, report_toml, sealed, with_choice
 from rodin_watchd.core.wording import WHO_CAN_ACT, advice, advice_in_full, cost, in_credits, instant, local
 from rodin_watchd.errors import (
     CanceledError,
@@ -24,7 +24,7 @@ from rodin_watchd.errors import (
     SidecarError,
     TaskFailedError,
 )
-from rodin_watchd.model import Answer, Job, ResultFile, State
+from rodin_watchd.model import Answer, Batch, Job, ResultFile, State
 
 modest = settings(max_examples=150, deadline=None)
 BERLIN = timezone(timedelta(hours=1), "CET")
@@ -291,3 +291,38 @@ def test_an_edited_receipt_is_known() -> None:
         for place in range(0, len(data) + 1, 7):
             assert not is_as_written(data[:place] + b" " + data[place:])
     assert not any(map(is_as_written, (b"", b"\xff", b'\n[unchanged]\nsha256 = "')))
+
+
+# ---- which job of a set is chosen -----------------------------------------------------------------------------------
+
+
+def test_a_choice_changes_one_value_of_a_receipt() -> None:
+    """All else stays, the digest is that of the new text, and what has it already is the same bytes."""
+    job = replace(a_job(), batch=Batch("b", "seed-1", 2, "chair"))
+    before = receipt(job, "1", 5.0).encode()
+    after = with_choice(before, replace(job, chosen=True))
+    assert is_as_written(after)
+    old, new = (tomllib.loads(data.decode()) for data in (before, after))
+    assert (old["job"].pop("chosen"), new["job"].pop("chosen")) == (False, True)
+    assert {**old, "unchanged": {}} == {**new, "unchanged": {}}
+    assert with_choice(after, replace(job, chosen=True)) == after
+    assert with_choice(after, job) == before
+
+
+def test_a_receipt_of_a_version_before_has_no_choice() -> None:
+    """It is not changed for a job that is not chosen, and gets the value for one that is."""
+    job = replace(a_job(), batch=Batch("b", "seed-1", 2, "chair"))
+    alone = receipt(replace(job, batch=None), "1", 5.0).encode()
+    assert b"chosen" not in alone
+    assert with_choice(alone, job) == alone
+    assert tomllib.loads(with_choice(alone, replace(job, chosen=True)).decode())["job"]["chosen"] is True
+
+
+@pytest.mark.parametrize("other", [b"", b"x", b"[job]\n", b"\xff", b"[unchanged]\nsha256 = 1"])
+def test_what_is_no_receipt_of_the_job_is_not_changed(other: bytes) -> None:
+    """Nor is an edited one, one of another job, and text that carries a digest of its own."""
+    job = a_job()
+    mine = receipt(job, "1", 5.0).encode()
+    foreign = (other, mine + b"\n", mine.replace(b"chair", b"stool"), sealed("[[job]]\n").encode())
+    assert [with_choice(data, job) for data in foreign] == [b""] * 4
+    assert with_choice(mine, replace(job, id="another")) == with_choice(mine, replace(job, retries=9)) == b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -240,6 +241,69 @@ CLEARED = Story(
     judge=all_cleared,
     ending=_clear_to_the_end,
 )
+# ---- a command that writes receipts ---------------------------------------------------------------------------------
+
+
+def effects_of_choosing(bench: Bench) -> list[str]:
+    """Return the effects of a run that finds the commands to choose one job, and then another one."""
+    with (
+        tempfile.TemporaryDirectory(prefix="count-", dir=bench.folder) as place,
+        several(Path(place), bench.vendor.base_url) as scene,
+    ):
+        ask_to_choose(bench, scene)
+        effects = bench.start(scene, Crash()).effects
+    bench.charges()
+    return list(effects)
+
+
+def ask_to_choose(bench: Bench, scene: Scene) -> None:
+    """Let all jobs of a set be delivered, and leave two commands: the next start chooses one, and then another one."""
+    bench.start(scene, Crash())
+    for label in _CHOSEN:
+        for job, _ in scene.history().values():
+            if job.batch and job.batch.label == label:
+                arguments = {"job": job.id, "take_back": False, "seen": Seen.of(job).as_data()}
+                insert_command(scene.journal, "choose", arguments, time.time())
+
+
+_CHOSEN = ("seed-1", "seed-2")
+"""The labels of the jobs that are chosen, one after the other."""
+
+
+def choose_and_kill(crash: Crash, attempt: Attempt) -> None:
+    """Kill the daemon that carries out the commands."""
+    ask_to_choose(attempt.bench, attempt.scene)
+    kill_at(attempt, crash)
+
+
+def _at_each_effect_of_choosing(bench: Bench, chance: random.Random) -> Iterator[Attack]:
+    for number, at in enumerate(scattered(len(effects_of_choosing(bench)), chance)):
+        yield partial(choose_and_kill, Crash(at, after=bool(number % 2)))
+
+
+def _choose_to_the_end(attempt: Attempt) -> None:
+    attempt.forget()  # receipts are still written
+    attempt.run()
+
+
+def one_is_chosen(attempt: Attempt, charges: Sequence[ChargeRow]) -> list[Violation]:
+    """All is as it was delivered, and the store and each receipt have the last choice."""
+    found = makes_all(attempt, charges)
+    for job, _ in attempt.scene.history().values():
+        chosen = job.batch is not None and job.batch.label == _CHOSEN[-1]
+        receipt = tomllib.loads((attempt.scene.root / job.place / "job.toml").read_text())["job"]
+        if (job.chosen, receipt["chosen"]) != (chosen, chosen):
+            found.append(Violation(Kind.WRONG, f"{job.title}: chosen {job.chosen}, in its receipt {receipt['chosen']}"))
+    return found
+
+
+CHOSEN = Story(
+    "killed while one of several jobs is chosen",
+    _at_each_effect_of_choosing,
+    scene=several,
+    judge=one_is_chosen,
+    ending=_choose_to_the_end,
+)
 FOLLOWED = Story(
     "killed where one job goes on as another", at_each_effect(followed, after=True), scene=followed, judge=goes_on
 )
@@ -247,4 +311,4 @@ SEVERAL = Story(
     "killed where a set makes several jobs", at_each_effect(several, after=True), scene=several, judge=makes_all
 )
 MODELLED = Story("killed while new models are made", at_each_effect(modelled, after=True), scene=modelled)
-KILL_STORIES = (BEFORE, AFTER, TWICE, PLUGGED, MODELLED, FOLLOWED, SEVERAL, CLEARED, RANDOM)
+KILL_STORIES = (BEFORE, AFTER, TWICE, PLUGGED, MODELLED, FOLLOWED, SEVERAL, CLEARED, CHOSEN, RANDOM)

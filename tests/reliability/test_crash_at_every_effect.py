@@ -12,12 +12,15 @@ from crash_start import NO_COMPILER, Crash, build, cold
 from effort import EFFORT
 from kill_stories import (
     AFTER,
+    CHOSEN,
     CLEARED,
     FOLLOWED,
     MODELLED,
     PLUGGED,
     SEVERAL,
+    choose_and_kill,
     clear_and_kill,
+    effects_of_choosing,
     effects_of_clearing,
     kill_at,
 )
@@ -127,6 +130,16 @@ def test_clearing_survives_a_crash(bench: Bench, number: int) -> None:
     at = moved - 1 + spread(len(effects) - moved, CLEARING + 1)[number]
     attack = partial(clear_and_kill, Crash(at, after=not number % 2))
     survived(CLEARED.trial(bench, attack, math.inf), number, CLEARING)
+
+
+@pytest.mark.parametrize("number", range(CLEARING))
+def test_choosing_survives_a_crash(bench: Bench, number: int) -> None:
+    """Killed while one of several jobs is chosen, and then another one: the store and each receipt have the last choice."""
+    effects = effects_of_choosing(bench)
+    begun = next(at for at, effect in enumerate(effects, 1) if "job.toml" in effect)  # the first receipt
+    at = begun - 1 + spread(len(effects) - begun, CLEARING + 1)[number]
+    attack = partial(choose_and_kill, Crash(at, after=not number % 2))
+    survived(CHOSEN.trial(bench, attack, math.inf), number, CLEARING)
 
 
 def survived(trial: Trial, number: int, count: int) -> None:

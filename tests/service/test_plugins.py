@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import Vendor, Workshop, emulated, model, workshop
+from workshop import Vendor, Workshop, emulated, image, model, workshop
 
 from rodin_watchd.errors import Fault, PluginLoadError
 from rodin_watchd.log_lines import fields_of
@@ -713,3 +713,38 @@ def rodin_failed(job):
         (tmp_path / "away").unlink()
         shop.idle()
         assert shop.job("chair").state is State.ARCHIVED
+
+
+CHOSEN = """
+import tomllib
+
+@hookimpl
+def rodin_chosen(job, directory, event):
+    said = tomllib.loads((directory / "job.toml").read_text())["job"]
+    note(variant=job.variant, chosen=[job.chosen, said["chosen"]], kind=event.kind, id=event.id)
+"""
+
+
+def test_a_choice_is_announced_when_the_receipt_has_it(tmp_path: Path, vendor: Vendor) -> None:
+    """Of the job that is chosen, and of the one that is not any more; also by a rerun, with the same id."""
+    with plugged(tmp_path, vendor, CHOSEN) as shop:
+        shop.drop("chair.obj", model("chair"))
+        shop.drop("chair.png", image("chair"))
+        shop.drop("chair.toml", b"seeds = [1, 2]\n")
+        shop.idle()
+        numbers = {job.batch.label: job.id for job in shop.jobs() if job.batch}
+        for label in ("seed-1", "seed-2"):
+            assert shop.command("choose", job=numbers[label])["ok"]
+            shop.idle()
+        found = sorted((one["variant"], one["kind"], *one["chosen"]) for one in notes(tmp_path))
+        assert found == [
+            ("seed-1", "chosen", True, True),
+            ("seed-1", "unchosen", False, False),
+            ("seed-2", "chosen", True, True),
+        ]
+        answer = shop.command("rerun", job=numbers["seed-2"])
+        assert answer == {"ok": True, "message": "rodin_chosen is called again: plug."}
+        shop.idle()
+        ids = [one["id"] for one in notes(tmp_path) if one["variant"] == "seed-2"]
+        assert len(ids) == 2
+        assert len(set(ids)) == 1

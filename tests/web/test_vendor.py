@@ -16,7 +16,7 @@ from rodin_watchd.web.viewer import STYLE_DIGEST
 
 SCRIPTS = [name for package in PACKAGES for name in package.files.values() if name.endswith(".js")]
 BUNDLE = (VENDOR / "model-viewer.min.js").read_text(encoding="utf-8")
-OURS = (VENDOR.parent / "viewer.js").read_text(encoding="utf-8")
+OURS = (VENDOR.parent / "model.js").read_text(encoding="utf-8")
 
 
 def test_the_files_are_as_they_were_fetched() -> None:

@@ -16,7 +16,7 @@ from rodin_watchd_plugins.contact_sheet.publishing import Folder, locked
 from rodin_watchd_plugins.contact_sheet.settings import Settings
 from rodin_watchd_plugins.contact_sheet.thumbnails import STORE, file_name, thumbnails
 
-__all__ = ["Settings", "rodin_configure", "rodin_delivered"]
+__all__ = ["Settings", "rodin_chosen", "rodin_configure", "rodin_delivered"]
 
 _INDEX: Final = "index.html"
 _OUTBOX: Final = "outbox"
@@ -45,6 +45,12 @@ def rodin_delivered(job: Job, directory: Path, settings: Settings) -> None:
     finally:  # a sheet that cannot be written does not keep the index from being written
         if settings.index:
             _renew(outbox_of(job, directory), directory, settings, write_index)
+
+
+@hookimpl
+def rodin_chosen(job: Job, directory: Path, settings: Settings) -> None:
+    """Do the same when a person has chosen a result, or another one: the sheet marks it."""
+    rodin_delivered(job, directory, settings)
 
 
 def outbox_of(job: Job, directory: Path) -> Path:

@@ -46,6 +46,7 @@ class Result:
     credits: Decimal | None
     files: tuple[File, ...]
     preview: Preview | None
+    is_chosen: bool = False  # by a person, among those of its set
 
     @property
     def name(self) -> str:
@@ -70,6 +71,7 @@ class Gathered:
 class _Job(BaseModel):
     written_at: AwareDatetime
     credits: Annotated[Decimal, Field(ge=0, le=1_000_000)] | None = None
+    chosen: bool = False
 
 
 class _File(BaseModel):
@@ -148,7 +150,7 @@ def _result(folder: Folder, path: str, can_show: Callable[[Preview], bool]) -> R
         return None
     files = tuple(File(file.name, file.bytes) for file in receipt.results if not _LEADS_OUT & {*file.name.split("/")})
     preview = next(filter(can_show, _previews(folder, path, files)), None)
-    return Result(path, receipt.job.written_at, receipt.job.credits, files, preview)
+    return Result(path, receipt.job.written_at, receipt.job.credits, files, preview, receipt.job.chosen)
 
 
 def _previews(folder: Folder, path: str, files: Iterable[File]) -> Iterator[Preview]:

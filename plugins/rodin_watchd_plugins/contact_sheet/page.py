@@ -88,6 +88,8 @@ article > div { padding: .75rem .9rem .85rem; font-size: .88rem; color: var(--so
 article p { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 .75rem; margin: .1rem 0 0 }
 h2 { margin: 0; font-size: 1.05rem; line-height: 1.35 }
 h2 a { color: var(--ink) }
+h2 b { float: right; margin-left: .5rem; padding: 0 .5rem; border-radius: 99px; background: var(--accent); color: var(--card); font-size: .8rem }
+.chosen { border: 2px solid var(--accent) }
 time, .cost { font-variant-numeric: tabular-nums; white-space: nowrap }
 summary { margin-top: .35rem; color: var(--accent); cursor: pointer; width: fit-content }
 ul { list-style: none; margin: .35rem 0 0; padding: 0 }
@@ -166,10 +168,11 @@ def _folders(seen: Gathered) -> str:
 def _article(result: Result, source: Callable[[Result], str]) -> str:
     folder = _link(result.path)
     where = f'<p class="folder"><bdi>{_text(result.folder)}</bdi></p>\n' if result.folder else ""
+    marked, chosen = (' class="chosen"', "<b>chosen</b> ") if result.is_chosen else ("", "")
     return (
-        f'<article data-folder="{_text(result.folder)}">\n'
+        f'<article data-folder="{_text(result.folder)}"{marked}>\n'
         f'<a class="preview" href="{_target(result)}">{_preview(result, source)}</a>\n'
-        f'<div><h2><a href="{folder}/"><bdi>{_text(result.name)}</bdi></a></h2>\n{where}'
+        f'<div><h2>{chosen}<a href="{folder}/"><bdi>{_text(result.name)}</bdi></a></h2>\n{where}'
         f"<p>{_time(result)}{_cost(result.credits)}</p>\n{_files(folder, result)}</div>\n</article>"
     )
 

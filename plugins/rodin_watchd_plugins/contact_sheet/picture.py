@@ -29,11 +29,12 @@ class _Theme:
     tile: str
     text: str
     quiet: str
+    accent: str
 
 
 _THEMES: Final = {
-    "dark": _Theme("#17191c", "#22252a", "#e9eaec", "#a0a6ae"),
-    "light": _Theme("#f4f4f2", "#ffffff", "#1c1e21", "#5f656d"),
+    "dark": _Theme("#17191c", "#22252a", "#e9eaec", "#a0a6ae", "#5cc8bb"),
+    "light": _Theme("#f4f4f2", "#ffffff", "#1c1e21", "#5f656d", "#0f6b63"),
 }
 
 
@@ -65,6 +66,8 @@ def _tile(sheet: Image.Image, at: tuple[int, int], result: Result, settings: Set
     else:
         small = thumbnail(result.preview, edge)
         sheet.paste(small, (left + (edge - small.width) // 2, top + (edge - small.height) // 2), small)
+    if result.is_chosen:
+        draw.rectangle((left, top, left + edge - 1, top + edge - 1), outline=theme.accent, width=max(3, edge // 64))
     draw.text((left, top + edge + line // 4), fitting(shown(result.name), font, edge), font=font, fill=theme.text)
     message = f"{result.at.astimezone():%Y-%m-%d %H:%M}"
     draw.text((left, top + edge + line + line // 4), message, font=font, fill=theme.quiet)

@@ -53,7 +53,8 @@ class Settings(BaseModel):
         "plugins.pass_environment, too.",
     )
     on: list[Moment] = Field(
-        default=["delivered", "failed", "held", "waiting", "service"], description="The moments that are sent."
+        default=["delivered", "failed", "held", "waiting", "service"],
+        description="The moments that are sent. There is also chosen: a person chose one of several results, or took that back.",
     )
     leave_out: list[str] = Field(
         default=["started"], description="Kinds of the service's events that are not sent.", examples=[["alarm"]]
@@ -134,6 +135,12 @@ def rodin_failed(job: Job, event: Event, settings: Settings) -> None:
 def rodin_held(job: Job, event: Event, settings: Settings) -> None:
     """Notify people of a job that waits for a decision."""
     _send(event, of_job("held", job, event, settings.shown_root), settings)
+
+
+@hookimpl
+def rodin_chosen(job: Job, event: Event, settings: Settings) -> None:
+    """Notify people of the result that somebody has chosen among several, or that is not chosen any more."""
+    _send(event, of_job("chosen", job, event, settings.shown_root), settings)
 
 
 @hookimpl

@@ -15,11 +15,12 @@ from typing import Final
 from rodin_watchd.v1 import Event, Job, Waiting
 from rodin_watchd_plugins.moments import Moment
 
-_GRAVEST_FIRST: Final[tuple[Moment, ...]] = ("held", "failed", "service", "waiting", "delivered")
+_GRAVEST_FIRST: Final[tuple[Moment, ...]] = ("held", "failed", "service", "waiting", "delivered", "chosen")
 _COUNTED: Final = {
     "delivered": "done",
     "failed": "failed",
     "held": "to decide",
+    "chosen": "chosen",
     "waiting": "incomplete",
     "service": "of the service",
 }
@@ -41,8 +42,10 @@ class Message:
 
 def of_job(moment: Moment, job: Job, event: Event, root: str) -> Message:
     """Say what became of a job; `root` is what people call the folder that its place is in."""
-    words = {"delivered": "is done", "failed": "failed", "held": "waits for your decision"}[moment]
-    return _message(moment, event, f"{job.name} {words}", _job_lines(job, event, root))
+    words = {"delivered": "is done", "failed": "failed", "held": "waits for your decision"}
+    words["chosen"] = "is chosen" if job.chosen else "is not chosen any more"
+    name = f"{job.name} ({job.variant})" if moment == "chosen" else job.name
+    return _message(moment, event, f"{name} {words[moment]}", _job_lines(job, event, root))
 
 
 def _job_lines(job: Job, event: Event, root: str) -> list[str]:

@@ -45,15 +45,16 @@ from rodin_watchd.adapters.spool.moving import (
     apart_from_others,
     contents,
     discard,
+    exchange,
     give_name,
     holds_own,
     job_named_by,
-    job_named_in,
     move_numbered,
     move_to_free_name,
     own_name,
     published_before,
     report_digest_in,
+    settle,
 )
 from rodin_watchd.adapters.spool.sealing import linked
 from rodin_watchd.adapters.spool.sharing import PLAIN, Sharing
@@ -78,7 +79,7 @@ from rodin_watchd.core.layout import (
 )
 from rodin_watchd.core.mounts import PATHS, Mount
 from rodin_watchd.core.names import folders_of, junk_reason, match_key, may_go_with, printable, safe_folder_name
-from rodin_watchd.core.receipt import is_as_written
+from rodin_watchd.core.receipt import is_as_written, job_named_in
 from rodin_watchd.core.status import is_page
 from rodin_watchd.errors import ArchiveError, DiskError, FailedFolderError, FolderGoneError, OutboxError, RightsError
 from rodin_watchd.hooks.leftovers import remove
@@ -209,6 +210,11 @@ class Spool:
         if folder.name in RECEIPTS:
             with folder_beneath(self.root, "") as root, folder_in(root, folder.name) as made:
                 self._sharing.folder(made, root)
+
+    def confirm(self, top: str) -> None:
+        """Raise DiskError where a folder of the service is not the one that it should be: its share is away, or it is missing."""
+        with self._disk_errors(f"{top} cannot be read"), folder_beneath(self.mounts.anchor(), top):
+            pass
 
     def problems(self) -> list[str]:
         """Return what keeps the service from moving inputs and publishing results, in plain words."""
@@ -463,15 +469,41 @@ class Spool:
 
         Somebody else's file of that name stays, and nothing is written. Raises DiskError, OSError.
         """
-        new, top = f"{OWN_PREFIX}new-{name}", folder.partition("/")[0]
+        with self._published_in(folder) as opened:
+            there = contents(opened, name)
+            if there != data and (is_ours(there) or not is_there(name, opened)):
+                new = f"{OWN_PREFIX}new-{name}"
+                give_name(new, opened, name, is_ours, lambda: write_durably_in(opened, new, data, self._sharing.file))
+
+    def rewrite_ours(self, folder: str, name: str, rewrite: Callable[[bytes], bytes]) -> bool:
+        """Let a file of a published folder be what `rewrite` makes of its bytes, durably and in one act; may be repeated.
+
+        Return False, and write nothing, where that is b"": the file is missing, or is somebody else's. Raises DiskError, OSError.
+        """
+        parent, _, own = folder.rpartition("/")
+        # The new file is made next to the folder: whoever takes the folder away has no file of ours in it.
+        new = f"{OWN_PREFIX}new-{hashlib.sha256(os.fsencode(own)).hexdigest()[:12]}-{name}"
+        with self._published_in(parent) as holder, folder_in(holder, own) as opened:
+
+            def is_ours(before: bytes) -> bool:
+                return bool(rewrite(before))
+
+            settle(new, holder, name, opened, is_ours)
+            there = contents(opened, name)
+            data = rewrite(there)
+            if data not in (b"", there):
+                write_durably_in(holder, new, data, self._sharing.file)
+                exchange(new, holder, name, opened, is_ours)
+            return bool(data)
+
+    @contextlib.contextmanager
+    def _published_in(self, folder: str) -> Iterator[int]:
         with (
-            errors_of(top),
+            errors_of(folder.partition("/")[0]),
             self._disk_errors(f"{folder} cannot be written"),
             folder_beneath(self.mounts.anchor(), folder) as opened,
         ):
-            there = contents(opened, name)
-            if there != data and (is_ours(there) or not is_there(name, opened)):
-                give_name(new, opened, name, is_ours, lambda: write_durably_in(opened, new, data, self._sharing.file))
+            yield opened
 
     def free_folder(self, job: Job) -> str:
         """Return a name for the folder that all jobs of a job's set go into: nothing has it where they may be published.

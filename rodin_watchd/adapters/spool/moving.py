@@ -28,6 +28,7 @@ from rodin_watchd.adapters.spool.beneath import (
 from rodin_watchd.adapters.spool.copying import FolderCopy, Held, drop, held_in
 from rodin_watchd.core.layout import ARCHIVE, ASIDE_PREFIX, FAILED, OUTBOX, RECEIPT, REPORT, REPORT_DATA
 from rodin_watchd.core.names import match_key, safe_folder_name
+from rodin_watchd.core.receipt import job_named_in
 from rodin_watchd.errors import DiskError
 from rodin_watchd.model import Job
 
@@ -177,7 +178,32 @@ def give_name(new: str, folder: int, name: str, is_ours: Callable[[bytes], bool]
     return _decide_aside(folder, before, name, is_ours)
 
 
-def _decide_aside(folder: int, aside: str, name: str, is_meant: Callable[[bytes], bool]) -> str:
+def settle(new: str, holder: int, name: str, folder: int, is_ours: Callable[[bytes], bool]) -> None:
+    """See to what a crash has left of `exchange`: a file of ours is removed, and somebody else's is kept next to `name`."""
+    _decide_aside(holder, new, name, is_ours, folder)
+
+
+def exchange(new: str, holder: int, name: str, folder: int, is_ours: Callable[[bytes], bool]) -> None:
+    """Give `name` in an open folder to the file `new` of another one, in one act; what had the name goes if `is_ours` says so.
+
+    Else it is kept next to it under another one. There is no moment without a file. Where the filesystem cannot exchange two
+    names, what is there at that moment is replaced. Raises FileNotFoundError where nothing has that name any more, OSError.
+    """
+    try:
+        if not _renamed_by(_RENAME_EXCHANGE, new, holder, name, folder):
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+            os.replace(new, name, src_dir_fd=holder, dst_dir_fd=folder)
+    except FileNotFoundError:
+        os.unlink(new, dir_fd=holder)
+        raise
+    sync_folder(folder)
+    sync_folder(holder)
+    settle(new, holder, name, folder, is_ours)
+
+
+def _decide_aside(
+    folder: int, aside: str, name: str, is_meant: Callable[[bytes], bool], into: int | None = None
+) -> str:
     meant, kept = False, ""
     try:
         with file_in(folder, aside) as file:
@@ -191,7 +217,7 @@ def _decide_aside(folder: int, aside: str, name: str, is_meant: Callable[[bytes]
     if meant:
         os.unlink(aside, dir_fd=folder)
     else:
-        kept = give_back(aside, folder, name, folder, "kept")
+        kept = give_back(aside, folder, name, folder if into is None else into, "kept")
     sync_folder(folder)
     return kept
 
@@ -327,15 +353,6 @@ def contents(root: Path | Anchor | int, path: str) -> bytes:
             return stream.read(1 << 20)
     except OSError:
         return b""
-
-
-def job_named_in(data: bytes) -> tuple[object, object] | None:
-    """Return the job's id and retry that a receipt or report names; None if it is none. Anybody may have written it."""
-    try:
-        job = tomllib.loads(data.decode())["job"]
-        return job["id"], job["retries"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
 
 
 def holds_own(root: Path, place: str, job: Job) -> bool:

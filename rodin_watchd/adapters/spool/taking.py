@@ -28,10 +28,11 @@ from rodin_watchd.adapters.spool.beneath import (
     sync_folder,
 )
 from rodin_watchd.adapters.spool.copying import copy_file, same_bytes
-from rodin_watchd.adapters.spool.moving import contents, digest_in, give_back, job_named_in, rename_file_new
+from rodin_watchd.adapters.spool.moving import contents, digest_in, give_back, rename_file_new
 from rodin_watchd.adapters.spool.writers import is_open_for_writing
 from rodin_watchd.core.layout import INBOX, OWN_PREFIX, REPORT_DATA, Claim
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.receipt import job_named_in
 from rodin_watchd.errors import (
     ChangedWhileTakenError,
     FileRefusedError,

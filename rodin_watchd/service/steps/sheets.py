@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import threading
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from rodin_watchd.adapters import contact_sheet
 from rodin_watchd.adapters.images import thumbnail
@@ -19,6 +18,7 @@ from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.beneath import file_in, folder_beneath, folder_in
 from rodin_watchd.adapters.spool.moving import contents
 from rodin_watchd.core.layout import RECEIPT, SHEET
+from rodin_watchd.core.names import natural_key
 from rodin_watchd.core.receipt import is_preview
 from rodin_watchd.errors import DiskError
 from rodin_watchd.log_lines import why
@@ -53,21 +53,30 @@ class Sheets:
                 self._shown[job.batch.id] = self._asked[job.batch.id]
             folder = place.rpartition("/")[0]
             try:
-                tiles = sorted(_tiles(spool, folder, job.batch.id), key=lambda tile: _natural(tile[0]))
-                spool.write_ours(folder, SHEET, contact_sheet.made_of(tiles), contact_sheet.is_ours)
+                tiles = sorted(_tiles(spool, folder, job.batch.id), key=lambda tile: natural_key(tile.label))
+                chosen = [tile.label for tile in tiles if tile.is_chosen]
+                sheet = contact_sheet.made_of([(tile.label, tile.picture) for tile in tiles], chosen)
+                spool.write_ours(folder, SHEET, sheet, contact_sheet.is_ours)
             except (DiskError, OSError) as error:
                 message = "contact-sheet: it cannot be written into %s: %s"
                 log.warning(message, folder, why(error), extra={"action": "contact-sheet"})
 
 
-def _tiles(spool: Spool, folder: str, batch_id: str) -> Iterator[tuple[str, bytes]]:
-    """Yield the label and the small picture of each job of a set that is in its folder; b"" where it has none."""
+class _Tile(NamedTuple):
+    label: str
+    picture: bytes  # b"" where it has none
+    is_chosen: bool
+
+
+def _tiles(spool: Spool, folder: str, batch_id: str) -> Iterator[_Tile]:
+    """Yield what is to be shown of each job of a set that is in its folder."""
     with folder_beneath(spool.mounts.anchor(), folder) as opened:
         for name in sorted(os.listdir(opened)):  # noqa: PTH208 - of a descriptor
             with contextlib.suppress(OSError, *_NO_RECEIPT), folder_in(opened, name) as inner:
                 said = tomllib.loads(contents(inner, RECEIPT).decode())
                 if said["job"]["batch"] == batch_id:
-                    yield str(said["job"]["variant"]), _picture(inner, [str(one["name"]) for one in said["results"]])
+                    picture = _picture(inner, [str(one["name"]) for one in said["results"]])
+                    yield _Tile(str(said["job"]["variant"]), picture, said["job"].get("chosen") is True)
 
 
 _NO_RECEIPT: Final = (ValueError, KeyError, TypeError, RecursionError)
@@ -79,8 +88,3 @@ def _picture(folder: int, results: list[str]) -> bytes:
         with contextlib.suppress(OSError), file_in(folder, name) as file, os.fdopen(os.dup(file), "rb") as stream:
             return thumbnail(stream, contact_sheet.TILE_PIXELS)
     return b""
-
-
-def _natural(label: str) -> list[tuple[int, str]]:
-    """Return what labels are sorted by: numbers in them by their value."""
-    return [(int(part), "") if part.isdigit() else (-1, part.casefold()) for part in re.split(r"([0-9]+)", label)]

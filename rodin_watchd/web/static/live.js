@@ -82,16 +82,35 @@ function warn(...words) {
   notice.scrollIntoView({ block: "nearest" });
 }
 
+// Says the answer without leaving the page: what it shows in 3D stays.
+function stay(card, message) {
+  const said = document.querySelector("[data-said]");
+  said.textContent = message;
+  said.hidden = false;
+  card.querySelector("h2 a").focus(); // the button is exchanged
+  look();
+}
+
+// The page with the answer to a command; what it shows of sets stays as it was chosen.
+function answered(command) {
+  const query = new URLSearchParams(location.search);
+  query.delete("sent");
+  query.set("answer", command);
+  return `${location.pathname}?${query}`;
+}
+
 document.addEventListener("submit", async (event) => {
   const form = event.target;
   if (!form.dataset.api) return;
   event.preventDefault();
   const button = form.querySelector("button[type=submit]");
+  const card = form.closest("li"); // the form may be exchanged before the answer is there
   button.disabled = true;
   try {
     const { status, data } = await send(form);
     if (data.command === undefined) warn(...refusal(status, data));
-    else location.assign(`${location.pathname}?answer=${data.command}`);
+    else if (form.dataset.stays !== undefined && data.answer?.ok) stay(card, data.answer.message);
+    else location.assign(answered(data.command));
   } catch {
     warn(document.body.dataset.unreachable);
   } finally {

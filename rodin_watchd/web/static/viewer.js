@@ -1,6 +1,8 @@
 // The 3D result of a set: to turn, to choose among several, and to compare with the model that was dropped.
 // Without this script the page has the picture and the download link. Models in other formats than GLB become one in convert.js.
 
+import { GLB, atHome, follow, glbOf, goHome, has3D, shown, view } from "./model.js";
+
 const section = document.getElementById("viewer");
 const stage = section.querySelector(".stage");
 const picture = stage.querySelector("img");
@@ -15,23 +17,14 @@ const choice = section.querySelector("[data-choice]");
 const large = section.querySelector("[data-large]");
 const consent = section.querySelector("[data-consent]");
 
-const HOME = { cameraOrbit: "0deg 75deg 105%", cameraTarget: "auto auto auto", fieldOfView: "auto" };
-const GLB = /\.glb$/i;
-const LONGEST = 120e3; // milliseconds that a conversion may take
-
-// All that model-viewer would ask of other hosts is here. It never asks for Lottie, which only a page's own script can use.
-const here = (name) => new URL(name, import.meta.url).href;
-self.ModelViewerElement = {
-  dracoDecoderLocation: here("vendor/draco/"),
-  ktx2TranscoderLocation: here("vendor/basis/"),
-  meshoptDecoderLocation: here("meshopt.js"),
-  lottieLoaderLocation: here("lottie.js"),
-};
-
 let result = null; // the element with the result
 let dropped = null; // the element with the dropped model, once somebody compares
 let asked = 0; // how many models were asked for: the newest is shown
 let leader = null; // the one of both that a person turns: the other one follows
+
+const model = { beside: section.dataset.beside, converting };
+const seen = (url, label) => view(url, label, section.dataset.views);
+const home = () => goHome([result, dropped].filter(Boolean));
 
 function busy(is) {
   section.setAttribute("aria-busy", is);
@@ -60,56 +53,7 @@ async function wanted(url, { bytes, load }) {
   large.hidden = true;
 }
 
-function has3D() {
-  const context = document.createElement("canvas").getContext("webgl2");
-  context?.getExtension("WEBGL_lose_context")?.loseContext();
-  return context !== null;
-}
-
-function view(url, label) {
-  const made = document.createElement("model-viewer");
-  const attributes = {
-    src: url,
-    alt: label,
-    a11y: section.dataset.views,
-    loading: "eager",
-    "camera-controls": "",
-    "touch-action": "pan-y",
-    "interaction-prompt": "none",
-    "camera-orbit": HOME.cameraOrbit,
-    "environment-image": here("studio.hdr"),
-    "shadow-intensity": "0.7",
-    "shadow-softness": "0.9",
-  };
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  const bar = Object.assign(document.createElement("progress"), { slot: "progress-bar", max: 1, value: 0 });
-  bar.setAttribute("aria-hidden", "true"); // section[aria-busy] says it
-  made.append(bar);
-  made.addEventListener("progress", (event) => { bar.value = event.detail.totalProgress; bar.hidden = bar.value === 1; });
-  return made;
-}
-
-// Resolves when the model is there, and rejects when it cannot be shown.
-async function shown(element) {
-  const { src } = element;
-  await new Promise((resolve, reject) => {
-    element.addEventListener("load", resolve, { once: true });
-    element.addEventListener("error", () => reject(new Error("not shown")), { once: true });
-  });
-  if (src.startsWith("blob:")) URL.revokeObjectURL(src);
-}
-
 // ---- Turning both together ----
-
-const home = new WeakMap(); // the distance from which a model is seen at first
-
-// Models of different sizes are framed alike: the distance of each is counted in its own first one.
-function follow(one, other) {
-  if (!one || !other?.loaded || !one.loaded) return;
-  const { theta, phi, radius } = one.getCameraOrbit();
-  other.cameraOrbit = `${theta}rad ${phi}rad ${(radius / home.get(one)) * home.get(other)}m`;
-  other.jumpCameraToGoal();
-}
 
 function join(one, other) {
   const lead = () => { leader = one; };
@@ -117,44 +61,11 @@ function join(one, other) {
   one.addEventListener("camera-change", () => { if (leader === one && stage.classList.contains("compares")) follow(one, other()); });
 }
 
-function atHome(element) {
-  home.set(element, element.getCameraOrbit().radius);
-}
-
-async function goHome() {
-  for (const element of [result, dropped].filter(Boolean)) {
-    Object.assign(element, HOME);
-    for (const name of Object.keys(HOME)) element.requestUpdate(name, ""); // it may have been turned by hand since
-    await element.updateComplete;
-    element.jumpCameraToGoal();
-  }
-}
-
 // ---- Models in other formats than GLB, and the model that was dropped: without its materials ----
-
-// Resolves with the address of a GLB, and rejects when there is none.
-async function glbOf(url, like) {
-  if (!like && GLB.test(url)) return url;
-  const worker = new Worker(here("convert.js"), { type: "module" });
-  converting.hidden = false;
-  try {
-    const { glb } = await new Promise((resolve, reject) => {
-      worker.onmessage = (event) => resolve(event.data);
-      worker.onerror = () => reject(new Error("no worker"));
-      setTimeout(() => reject(new Error("too slow")), LONGEST);
-      worker.postMessage({ url, like, beside: JSON.parse(section.dataset.beside) });
-    });
-    if (!glb) throw new Error("not converted");
-    return URL.createObjectURL(new Blob([glb], { type: "model/gltf-binary" }));
-  } finally {
-    worker.terminate();
-    converting.hidden = true;
-  }
-}
 
 async function fetchDropped() {
   const { x, y, z } = result.getDimensions();
-  const fetched = view(await glbOf(section.dataset.before, [x, y, z]), compare.dataset.label);
+  const fetched = seen(await glbOf(section.dataset.before, { like: [x, y, z], ...model }), compare.dataset.label);
   fetched.classList.add("before");
   stage.insertBefore(fetched, split);
   try {
@@ -206,19 +117,19 @@ async function show(url, size) {
   try {
     if (!has3D()) throw new Error("no WebGL");
     await import("./vendor/model-viewer.min.js");
-    const glb = await glbOf(url);
+    const glb = await glbOf(url, model);
     if (turn !== asked) return;
     if (result) {
       result.src = glb;
     } else {
-      result = view(glb, section.dataset.label);
+      result = seen(glb, section.dataset.label);
       picture.slot = "poster";
       result.append(picture);
       stage.prepend(result);
     }
     await shown(result);
     if (turn !== asked) return;
-    await goHome();
+    await home();
     atHome(result);
     for (const button of [compare, front]) button?.toggleAttribute("hidden", false);
     section.dataset.state = "shown";
@@ -232,7 +143,7 @@ async function show(url, size) {
   busy(false);
 }
 
-front.addEventListener("click", goHome);
+front.addEventListener("click", home);
 choice?.addEventListener("change", () => show(choice.value, choice.selectedOptions[0].dataset));
 split?.addEventListener("input", place);
 compare?.addEventListener("click", async () => {

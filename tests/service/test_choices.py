@@ -1,0 +1,253 @@
+"""One of the results of a set is chosen: in the store, then in the receipts and on the sheet; through the real daemon."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from workshop import Vendor, Workshop, image, model, working
+
+from rodin_watchd.core.receipt import is_as_written
+from rodin_watchd.model import Job, State
+
+SEEDS = b"seeds = [1, 2, 3]\n"
+LABELS = ("seed-1", "seed-2", "seed-3")
+
+
+@pytest.fixture
+def delivered(tmp_path: Path) -> Iterator[tuple[Workshop, Vendor]]:
+    """Give a service that has delivered a set of three jobs, and a set of one."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop("chair.obj", model("chair"))
+        shop.drop("chair.png", image("chair"))
+        shop.drop("chair.toml", SEEDS)
+        shop.drop_set("stool")
+        shop.idle()
+        yield shop, vendor
+
+
+def one(shop: Workshop, label: str) -> Job:
+    """Return the job of a label."""
+    [found] = [job for job in shop.jobs() if job.batch and job.batch.label == label]
+    return found
+
+
+def choose(shop: Workshop, label: str, **more: object) -> dict[str, Any]:
+    """Choose a job as the command line does; return the answer when all is written."""
+    answer = shop.command("choose", job=one(shop, label).id, **more)
+    shop.idle()
+    return answer
+
+
+def in_receipts(shop: Workshop, top: str = "outbox") -> dict[str, object]:
+    """Return by label what each receipt of the set has of the choice."""
+    found = {path.parent.name: path.read_bytes() for path in shop.path(f"{top}/chair").glob("*/job.toml")}
+    assert all(map(is_as_written, found.values()))
+    return {label: tomllib.loads(data.decode())["job"]["chosen"] for label, data in found.items()}
+
+
+def only(label: str) -> dict[str, object]:
+    """Return what the receipts have when one is chosen, "" for none."""
+    return {other: other == label for other in LABELS}
+
+
+def actions(shop: Workshop, label: str) -> list[str]:
+    """Return what happened to a job since it was delivered."""
+    found = [event.action for event in shop.store.events(one(shop, label).id)]
+    return found[found.index("archived") + 1 :]
+
+
+def test_one_is_chosen_another_one_instead_and_none(delivered: tuple[Workshop, Vendor]) -> None:
+    """The store, the receipts in the outbox and in the archive and the words agree; nothing else of a receipt changes."""
+    shop, vendor = delivered
+    before = tomllib.loads(shop.path("outbox/chair/seed-2/job.toml").read_text())
+    assert in_receipts(shop) == only("")
+    answer = choose(shop, "seed-2")
+    assert answer == {"ok": True, "message": f"“chair/seed-2” (job {one(shop, 'seed-2').id}) is chosen."}
+    assert in_receipts(shop) == in_receipts(shop, "archive") == only("seed-2")
+    after = tomllib.loads(shop.path("outbox/chair/seed-2/job.toml").read_text())
+    assert after["job"] == {**before["job"], "chosen": True}
+    assert {key: value for key, value in after.items() if key not in ("job", "unchanged")} == {
+        key: value for key, value in before.items() if key not in ("job", "unchanged")
+    }
+    moved = choose(shop, "seed-3")
+    assert f"“chair/seed-2” (job {one(shop, 'seed-2').id}) was chosen before." in moved["message"]
+    assert in_receipts(shop) == only("seed-3")
+    assert (actions(shop, "seed-2"), actions(shop, "seed-3")) == (
+        ["choose", "chosen", "choose", "unchosen"],
+        ["choose", "chosen"],
+    )
+    assert choose(shop, "seed-3", take_back=True)["ok"]
+    assert in_receipts(shop) == in_receipts(shop, "archive") == only("")
+    assert not any(job.chosen for job in shop.jobs())
+    assert vendor.charges == 4
+    shop.assert_nothing_lost()
+
+
+def test_it_is_named_wherever_people_look(delivered: tuple[Workshop, Vendor]) -> None:
+    """At the terminal, in STATUS.txt, and for programs."""
+    shop, _ = delivered
+    choose(shop, "seed-2")
+    job = one(shop, "seed-2")
+    assert "Of its set: seed-2, of 3, chosen" in shop.told("show", job.id)
+    assert f"Sibling: chair/seed-2: job {job.id}, archived, chosen" in shop.told("show", one(shop, "seed-1").id)
+    assert "delivered, chosen" in shop.told("list")
+    assert "delivered to outbox/chair/seed-2. Chosen." in shop.told("explain", "outbox/chair/seed-2")
+    assert "delivered to outbox/chair/seed-2. Chosen." in shop.page()
+    assert '"chosen": true' in shop.told("show", job.id, "--json")
+
+
+@pytest.mark.parametrize("name", ["chair/seed-2", "outbox/chair/seed-2/", "ID"])
+def test_the_command_line_takes_a_folder_of_the_outbox(delivered: tuple[Workshop, Vendor], name: str) -> None:
+    """Or the job's id; also while nobody serves. What cannot be is refused at once."""
+    shop, _ = delivered
+    name = one(shop, "seed-2").id if name == "ID" else name
+
+    def give(*words: str) -> None:
+        assert "the command will run when it starts" in shop.told("choose", *words, name)
+
+    shop.restart(give)
+    shop.idle()
+    assert in_receipts(shop) == only("seed-2")
+    refused = shop.at_terminal("choose", name)
+    assert refused.exit_code == 1
+    assert "is chosen already" in str(refused.exception)
+    shop.restart(lambda: give("--take-back"))
+    shop.idle()
+    assert in_receipts(shop) == only("")
+
+
+def test_what_cannot_be_chosen_is_refused_with_the_reason(tmp_path: Path) -> None:
+    """A set of one, one that failed, one that is chosen, one that is not."""
+    with working(tmp_path, "failed-job@2") as (shop, _):
+        shop.drop("chair.obj", model("chair"))
+        shop.drop("chair.png", image("chair"))
+        shop.drop("chair.toml", SEEDS)
+        shop.idle()
+        shop.drop_set("stool")
+        shop.idle()
+        [stool] = [job for job in shop.jobs() if not job.batch]
+        [failed] = [job for job in shop.jobs() if job.state is State.FAILED]
+        assert failed.batch
+        ready = next(label for label in LABELS if label != failed.batch.label)
+        assert "makes one job, so there is nothing to choose among" in shop.command("choose", job=stool.id)["message"]
+        assert "Only a delivered job can be chosen" in choose(shop, failed.batch.label)["message"]
+        assert "is not the chosen one" in choose(shop, ready, take_back=True)["message"]
+        assert choose(shop, ready)["ok"]
+        assert "is chosen already" in choose(shop, ready)["message"]
+
+
+def test_a_crash_before_the_receipts_are_written(delivered: tuple[Workshop, Vendor]) -> None:
+    """The store has it; the next start writes them, and what the store has by then."""
+    shop, _ = delivered
+    shop.path("outbox/chair").rename(shop.path("elsewhere"))
+    shop.path("outbox/chair").write_text("in the way")
+    choose(shop, "seed-1")
+    choose(shop, "seed-2")
+
+    def give_back() -> None:
+        shop.path("outbox/chair").unlink()
+        shop.path("elsewhere").rename(shop.path("outbox/chair"))
+
+    give_back()
+    number = shop.leave("choose", job=one(shop, "seed-3").id, **shop.seen("choose", {"job": one(shop, "seed-3").id}))
+    shop.restart()
+    assert shop.answer_to(number)["ok"]
+    shop.restart()
+    shop.idle()
+    assert in_receipts(shop) == only("seed-3")
+    assert actions(shop, "seed-3") == ["choose", "chosen"]
+
+
+def test_an_outbox_that_is_away_is_written_later(delivered: tuple[Workshop, Vendor]) -> None:
+    """The trouble is shown, and ends by itself; a start in between forgets nothing."""
+    shop, _ = delivered
+    away = shop.path("away")
+    with shop.without_workers():
+        number = shop.leave(
+            "choose", job=one(shop, "seed-2").id, **shop.seen("choose", {"job": one(shop, "seed-2").id})
+        )
+        shop.path("outbox").rename(away)
+        assert shop.answer_to(number)["ok"]
+    shop.until(lambda: any(event.subject == "receipts" for event in shop.store.service_events()), step_seconds=1.0)
+    assert one(shop, "seed-2").chosen
+    shop.restart(lambda: away.rename(shop.path("outbox")) and None)
+    shop.hands.seconds += 61.0
+    shop.idle()
+    assert in_receipts(shop) == only("seed-2")
+    assert actions(shop, "seed-2") == ["choose", "chosen"]
+    assert "receipts" not in shop.told("status").partition("Newest events")[0]
+
+
+def test_a_folder_that_was_taken_away(delivered: tuple[Workshop, Vendor]) -> None:
+    """The choice is in the store; the answer and the history say that no receipt has it. The other receipts are written."""
+    shop, _ = delivered
+    choose(shop, "seed-1")
+    shop.path("outbox/chair/seed-2").rename(shop.path("taken"))
+    told = "The folder outbox/chair/seed-2 is not there any more, so its receipt was not changed."
+    assert told in choose(shop, "seed-2")["message"]
+    assert one(shop, "seed-2").chosen
+    assert shop.store.events(one(shop, "seed-2").id)[-1].message == told
+    assert in_receipts(shop) == {"seed-1": False, "seed-3": False}
+    assert tomllib.loads(shop.path("taken/job.toml").read_text())["job"]["chosen"] is False
+    assert in_receipts(shop, "archive") == only("seed-2")
+
+
+def test_a_receipt_that_somebody_has_changed(delivered: tuple[Workshop, Vendor]) -> None:
+    """It stays as it is, and so does a link, and the receipt of another job."""
+    shop, _ = delivered
+    edited = shop.path("outbox/chair/seed-2/job.toml")
+    edited.write_text(edited.read_text() + "# mine\n")
+    kept = edited.read_bytes()
+    foreign = shop.path("outbox/chair/seed-3/job.toml")
+    shutil.copy(shop.path("outbox/chair/seed-1/job.toml"), foreign)
+    others = foreign.read_bytes()
+    linked = shop.path("outbox/chair/seed-1/job.toml")
+    linked.rename(shop.path("receipt"))
+    linked.symlink_to(shop.path("receipt"))
+    assert choose(shop, "seed-2")["ok"]
+    assert edited.read_bytes() == kept
+    assert "is not as the service wrote it" in shop.store.events(one(shop, "seed-2").id)[-1].message
+    choose(shop, "seed-3")
+    choose(shop, "seed-1")
+    assert foreign.read_bytes() == others
+    assert linked.is_symlink()
+    assert tomllib.loads(shop.path("receipt").read_text())["job"]["chosen"] is False
+    assert [job.batch.label for job in shop.jobs() if job.batch and job.chosen] == ["seed-1"]
+
+
+def test_a_receipt_that_has_not_what_the_store_has(delivered: tuple[Workshop, Vendor]) -> None:
+    """A receipt of an older choice that is put back is put right with the next one: never are two chosen."""
+    shop, _ = delivered
+    choose(shop, "seed-1")
+    stale = shop.path("outbox/chair/seed-1/job.toml").read_bytes()
+    choose(shop, "seed-2")
+    shop.path("outbox/chair/seed-1/job.toml").write_bytes(stale)
+    choose(shop, "seed-3")
+    assert in_receipts(shop) == only("seed-3")
+
+
+def test_the_sheet_marks_it(delivered: tuple[Workshop, Vendor]) -> None:
+    """The chosen one has a frame; one that somebody has made stays."""
+    shop, _ = delivered
+    sheet = shop.path("outbox/chair/contact-sheet.jpg")
+
+    def frames() -> list[int]:
+        """Return of each tile how much more green than red its frame is."""
+        with Image.open(sheet) as picture:
+            places = [(10 + column * 248, 150 + row * 276) for row in (0, 1) for column in (0, 1)][:3]
+            pixels = [picture.crop((x, y, x + 1, y + 1)).tobytes() for x, y in places]
+        return [pixel[1] - pixel[0] for pixel in pixels]
+
+    assert max(frames()) < 20
+    choose(shop, "seed-2")
+    first, second, third = frames()
+    assert (first < 20, second > 60, third < 20) == (True, True, True)
+    sheet.write_bytes(b"mine")
+    choose(shop, "seed-3")
+    assert sheet.read_bytes() == b"mine"
