@@ -14,7 +14,7 @@ from PIL import Image
 
 from rodin_watchd.emulator.forms import EmulatedRefusal, invalid
 from rodin_watchd.emulator.mesh_io import USDZ_MISSING, model_format
-from rodin_watchd.emulator.texture import TEXTURE_EDGE, text_image
+from rodin_watchd.emulator.texture import SHADES, TEXTURE_EDGE, text_image
 
 if TYPE_CHECKING:
     from rodin_watchd.emulator.forms import Form
@@ -70,9 +70,14 @@ class Order:
         return sorted(self.options.keys() - set(self.known))
 
     @property
+    def shade(self) -> int:
+        """Give how the seed changes the colours, 0 for not at all: seeds are there to be compared, and few pictures are drawn for them."""
+        return int(self.options.get("seed", "0")) % SHADES
+
+    @property
     def recipe(self) -> tuple[str | None, ...]:
         """Give all that the results depend on: equal recipes give equal results."""
-        fixed = (self.model_sha256, self.image_sha256, self.geometry_file_format, self.resolution)
+        fixed = (self.model_sha256, self.image_sha256, self.geometry_file_format, self.resolution, str(self.shade))
         return (*fixed, *self.materials)
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from rodin_watchd.emulator.forms import EmulatedRefusal
 from rodin_watchd.emulator.mesh_io import EmulatedFile, model_files, read_model
 from rodin_watchd.emulator.preview import SIZE, preview_webp
-from rodin_watchd.emulator.texture import project, relief, texture_image
+from rodin_watchd.emulator.texture import project, relief, shaded, texture_image
 
 if TYPE_CHECKING:
     from rodin_watchd.emulator.mesh_io import EmulatedFile
@@ -36,7 +36,7 @@ def make(order: Order, preview_pixels: int = SIZE) -> tuple[EmulatedFile, ...]:
 
     Raises UnusableModelError when the model cannot be read.
     """
-    image = texture_image(order.image, order.resolution)
+    image = shaded(texture_image(order.image, order.resolution), order.shade)
     mesh = relief(image) if order.model is None else read_model(order.model)
     bare = Image.new("RGB", (1, 1), "white")
     textured = [project(mesh, bare if material == "None" else image, material) for material in order.materials]

@@ -7,7 +7,7 @@ import hashlib
 import textwrap
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
@@ -125,6 +125,21 @@ def texture_image(data: bytes, resolution: str) -> Image.Image:
     upright.thumbnail((TEXTURE_EDGE[resolution], TEXTURE_EDGE[resolution]), Image.Resampling.LANCZOS)
     ground = Image.new("RGBA", upright.size, "white")
     return Image.alpha_composite(ground, upright).convert("RGB")
+
+
+SHADES: Final = 5
+"""So many colourings there are: seeds that differ by a multiple of it give the same."""
+
+_LEAST_TINT: Final = 40
+
+
+def shaded(image: Image.Image, shade: int) -> Image.Image:
+    """Give an RGB image in one of the colourings: its hues turned, and greys with a tint; 0 leaves it as it is."""
+    if not shade:
+        return image
+    hue, saturation, value = image.convert("HSV").split()
+    turned = hue.point(lambda found: (found + shade * 256 // SHADES) % 256)
+    return Image.merge("HSV", (turned, saturation.point(lambda found: max(found, _LEAST_TINT)), value)).convert("RGB")
 
 
 def _in_eight_bits(image: Image.Image) -> Image.Image:

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from rodin_watchd.emulator.mesh_io import read_model
-from rodin_watchd.emulator.texture import Mesh, UnusableModelError, project, texture_image
+from rodin_watchd.emulator.texture import SHADES, Mesh, UnusableModelError, project, shaded, texture_image
 
 WHITE = Image.new("RGB", (4, 4), "white")
 
@@ -209,3 +209,12 @@ STORED = {
     8: Image.Transpose.ROTATE_270,
 }
 """How an upright image is stored for each orientation."""
+
+
+def test_a_seed_changes_the_colours_and_none_leaves_them() -> None:
+    """So the jobs of a set that differ by their seeds can be told apart; a grey image gets a tint."""
+    for ground in ((200, 40, 40), (128, 128, 128)):
+        image = Image.new("RGB", (4, 4), ground)
+        assert shaded(image, 0) is image
+        pictures = {shaded(image, shade).tobytes() for shade in range(SHADES)}
+        assert len(pictures) == SHADES
