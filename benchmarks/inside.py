@@ -65,9 +65,11 @@ def run_inside(root: Path, bundle: Path | None = None, watch: Callable[[int], No
 
 
 def _run(root: Path) -> dict[str, object]:
-    from rodin_watchd.config import load_config  # noqa: PLC0415 - after the bundle was chosen
+    from rodin_watchd.adapters.host import share_memory_pool  # noqa: PLC0415 - after the bundle was chosen
+    from rodin_watchd.config import load_config  # noqa: PLC0415 - the same
     from rodin_watchd.service.assembly import assembled  # noqa: PLC0415 - the same
 
+    share_memory_pool()  # as `rodin-watchd run` does
     began = time.process_time()
     ticks = array("d")  # flat, for there are many, and the memory of the daemon is measured
     with assembled(load_config(root / "config.toml"), KEY) as daemon:
