@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks import (
+    backlog,
     calls,
     crowd,
     growth,
@@ -25,6 +26,7 @@ ALL = (
     latency,
     transfer,
     throughput,
+    backlog,
     waiting,
     idle,
     polling,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +20,7 @@ from typing import NamedTuple
 import certifi
 
 from benchmarks.figures import percentile
-from benchmarks.processes import KEY, memory_megabytes, output_of
+from benchmarks.processes import KEY, memory_megabytes, running
 
 
 class Tick(NamedTuple):
@@ -26,6 +28,7 @@ class Tick(NamedTuple):
 
     began: float  # CLOCK_MONOTONIC, seconds
     seconds: float  # wall clock
+    cpu_seconds: float  # of the main thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +47,46 @@ class Run:
         return percentile((tick.seconds for tick in self.ticks), 0.99) * 1000
 
 
-def run_inside(root: Path, bundle: Path | None = None) -> Run:
-    """Work off what is in the inbox, in a process of its own."""
-    told = json.loads(
-        output_of("-m", "benchmarks.inside", str(root), *([str(bundle)] if bundle else [])).splitlines()[-1]
-    )
-    return Run(**{**told, "ticks": [Tick(*tick) for tick in told["ticks"]]})
+def run_inside(root: Path, bundle: Path | None = None, watch: Callable[[int], None] = lambda _pid: None) -> Run:
+    """Work off what is in the inbox, in a process of its own; `watch` is called with its id each second. Raises CalledProcessError."""
+    arguments = ["-m", "benchmarks.inside", str(root), *([str(bundle)] if bundle else [])]
+    with running(*arguments, stdout=subprocess.PIPE) as process:
+        while True:
+            try:
+                told, _ = process.communicate(timeout=1.0)
+                break
+            except subprocess.TimeoutExpired:
+                watch(process.pid)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, arguments)
+    found = json.loads(told.splitlines()[-1])
+    flat = iter(found["ticks"])
+    return Run(**{**found, "ticks": [Tick(*tick) for tick in zip(flat, flat, flat, strict=True)]})
 
 
-def _run(root: Path) -> Run:
-    from rodin_watchd.config import load_config  # noqa: PLC0415 - after the bundle was chosen
+def _run(root: Path) -> dict[str, object]:
+    from rodin_watchd.adapters.host import share_memory_pool  # noqa: PLC0415 - after the bundle was chosen
+    from rodin_watchd.config import load_config  # noqa: PLC0415 - the same
     from rodin_watchd.service.assembly import assembled  # noqa: PLC0415 - the same
 
+    share_memory_pool()  # as `rodin-watchd run` does
     began = time.process_time()
-    ticks: list[Tick] = []
+    ticks = array("d")  # flat, for there are many, and the memory of the daemon is measured
     with assembled(load_config(root / "config.toml"), KEY) as daemon:
         ready, used = time.monotonic(), time.process_time()
         while True:
-            before = time.monotonic()
+            before, cpu_before = time.monotonic(), time.thread_time()
             daemon.tick()
-            ticks.append(Tick(before, time.monotonic() - before))
+            ticks.extend((before, time.monotonic() - before, time.thread_time() - cpu_before))
             if daemon.is_idle():
                 break
             daemon.sleep()
         cpu, wall = time.process_time() - used, time.monotonic() - ready
-    return Run(used - began, cpu, wall, ticks, memory_megabytes(os.getpid(), "VmHWM"))
+    run = Run(used - began, cpu, wall, (), memory_megabytes(os.getpid(), "VmHWM"))
+    return {**asdict(run), "ticks": ticks.tolist()}
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
         certifi.where = lambda: sys.argv[2]
-    print(json.dumps(asdict(_run(Path(sys.argv[1])))))
+    print(json.dumps(_run(Path(sys.argv[1]))))

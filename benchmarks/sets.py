@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 import zlib
@@ -52,10 +53,33 @@ def _small_png() -> bytes:
 
 
 def _small_glb() -> bytes:
-    """Return a GLB without any mesh (glTF 2.0, 4.4)."""
-    scene = b'{"asset":{"version":"2.0"}}'.ljust(28)
-    return struct.pack("<4sII", b"glTF", 2, 20 + len(scene)) + struct.pack("<I4s", len(scene), b"JSON") + scene
+    """Return a GLB of one triangle (glTF 2.0, 4.4)."""
+    points = struct.pack("<9f", 0, 0, 0, 1, 0, 0, 0, 1, 0)
+    position = {"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3", "min": [0, 0, 0], "max": [1, 1, 0]}
+    scene = {
+        "asset": {"version": "2.0"},
+        "buffers": [{"byteLength": len(points)}],
+        "bufferViews": [{"buffer": 0, "byteLength": len(points)}],
+        "accessors": [position],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}],
+        "nodes": [{"mesh": 0}],
+        "scenes": [{"nodes": [0]}],
+    }
+    text = json.dumps(scene).encode()
+    padded = text.ljust(-(-len(text) // 4) * 4)
+    chunks = b"".join(
+        struct.pack("<I4s", len(data), kind) + data for kind, data in ((b"JSON", padded), (b"BIN\0", points))
+    )
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
 
 
 SMALL_MODEL, SMALL_IMAGE = _small_glb(), _small_png()
 """Whole files of the fewest bytes, to be dropped by the thousand."""
+
+
+def drop_small(inbox: Path, number: int) -> None:
+    """Write a whole set of the fewest bytes, whose seed makes it one of its kind."""
+    name = f"set{number:05}"
+    _write(inbox / f"{name}.glb", SMALL_MODEL)
+    _write(inbox / f"{name}.png", SMALL_IMAGE)
+    _write(inbox / f"{name}.toml", f"seed = {number}\n".encode())

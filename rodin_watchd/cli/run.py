@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from rodin_watchd.adapters.host import hide_memory, hide_variable
+from rodin_watchd.adapters.host import hide_memory, hide_variable, share_memory_pool
 from rodin_watchd.adapters.spool.sharing import umask, umask_for
 from rodin_watchd.adapters.spool.writers import asking, has_capability
 from rodin_watchd.adapters.systemd import Manager, Pulse
@@ -117,6 +117,7 @@ def run(
     """
     chosen = start_log(log_format, os.environ)
     hide_memory()
+    share_memory_pool()  # there are more threads than places at the vendor
     faulthandler.enable()  # who is ended by the watchdog shows where it was stuck
     await_service()
     pulse = Pulse(Manager.taken_from(os.environ), time.monotonic)

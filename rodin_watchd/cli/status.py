@@ -106,8 +106,10 @@ def status(config_file: Path | None, *, as_json: bool, watch: bool, no_color: bo
     while it runs, and where it was killed), sign_of_life_at (UTC seconds, or null), credits (total, today), budget
     (per_day and per_folder, null without one; spent, in all and by folders), balance (credits: what the
     vendor said, less what was charged since; said; at: when it was asked; low; null if it was never read), events (of the service: at, kind, subject, code, message; newest first), counts (jobs by state) and
-    page (notices, plain_notices, waiting, running, held, failed, older_failed, recent, ignored, stopped_at). An entry of the page has name, text, job (null in the
-    inbox) and since_at (UTC seconds, or null). While the daemon is stopped, waiting and notices are from its last scan.
+    page (notices, plain_notices, waiting, running, held, failed, older_failed, recent, done, ignored, stopped_at,
+    more_waiting, more_done). An entry of the page has name, text, job (null in the
+    inbox) and since_at (UTC seconds, or null); of what waits in the inbox, and of what is done and still there, the first
+    1,000 are listed, and more_waiting and more_done count the others. While the daemon is stopped, waiting and notices are from its last scan.
     """
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for programs: choose one.")

@@ -164,6 +164,8 @@ class Allowance:
 
     def why_not_job(self, job: Job) -> str:
         """Return why a job cannot be bought today, "" if it can: with it all other jobs of its set that begin after it."""
+        if not self.caps.any:  # asked for each job that waits, in each tick
+            return ""
         return self.why_not(job.folder, article_of(job), others_of(job), promised=is_promised(job))
 
     def after(self, folder: str, bought: Article) -> Allowance:
@@ -173,6 +175,8 @@ class Allowance:
 
     def after_job(self, job: Job) -> Allowance:
         """Return what is left when a job was bought: what was promised for it is spent, and the rest of its set is promised."""
+        if not self.caps.any:
+            return self
         top, bought = top_folder(job.folder), article_of(job)
         kept = sum(map(self.price, others_of(job)), Decimal(0)) - (
             self.price(bought) if is_promised(job) else Decimal(0)

@@ -61,9 +61,11 @@ def fingerprint_of_drop(job: Job) -> str:
     return f"{kind.fingerprint_prefix}{_sha256(kind, job.files, {**asked, 'plugins': job.plugins})}"
 
 
-def is_same_purchase(one: Job, other: Job) -> bool:
-    """Return whether two jobs buy the same: by what is bought, or by what was dropped for it."""
-    return content_of(one) == content_of(other) or one.dropped == other.dropped != ""
+def twin_of(job: Job, others: Iterable[Job]) -> Job | None:
+    """Return the first of other jobs that buys the same: by what is bought, or by what was dropped for it."""
+    content, dropped = content_of(job), job.dropped
+    same = (other for other in others if content_of(other) == content or dropped == other.dropped != "")
+    return next((other for other in same if other.id != job.id), None)
 
 
 def content_of(job: Job) -> str:

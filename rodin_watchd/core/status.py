@@ -30,6 +30,9 @@ PAGE = "page"
 MOST_LINES = 40
 """How many entries of one kind are listed; the rest is counted."""
 
+MOST_LISTED = 1000
+"""So many sets in the inbox are on the page at most, by name: it is made, stored and compared each second."""
+
 FRESH_SECONDS: Final = 600.0
 """So often at least STATUS.txt is written while the service runs: an older page means that it does not run."""
 
@@ -93,6 +96,8 @@ class Page:
     failed: tuple[Line, ...] = ()  # whose folders are in failed/, newest first
     older_failed: bool = False  # whether there may be more of them
     stopped_at: float | None = None  # UTC: when the service stopped in good order
+    more_waiting: int = 0  # so many wait besides those of the list
+    more_done: int = 0
 
     def as_data(self) -> dict[str, Any]:
         """Return the page as JSON can hold it."""
@@ -104,6 +109,8 @@ class Page:
             "older_failed": self.older_failed,
             "ignored": dict(self.ignored),
             "stopped_at": self.stopped_at,
+            "more_waiting": self.more_waiting,
+            "more_done": self.more_done,
         }
 
     @classmethod
@@ -116,7 +123,14 @@ class Page:
             older_failed=data.get("older_failed", False),
             ignored=tuple(data["ignored"].items()),
             stopped_at=data.get("stopped_at"),
+            more_waiting=data.get("more_waiting", 0),
+            more_done=data.get("more_done", 0),
         )
+
+    @property
+    def all_waiting(self) -> int:
+        """How many sets wait in the inbox, listed or not."""
+        return len(self.waiting) + self.more_waiting
 
 
 _LISTS: Final = ("waiting", "running", "held", "failed", "recent", "done")
@@ -243,7 +257,7 @@ def _sections(page: Page, notices: Sequence[str], zone: tzinfo) -> list[str]:
     parts = []
     if notices:
         parts.append("ATTENTION\n" + "".join(f"  ! {plain(notice, _LONGEST_TEXT)}\n" for notice in notices))
-    parts.append(_section("Waiting in the inbox", page.waiting, zone, "nothing"))
+    parts.append(_section("Waiting in the inbox", page.waiting, zone, "nothing", page.more_waiting))
     parts.append(_section("Running", page.running, zone, "nothing"))
     if page.held:
         parts.append(_section("HELD: the person who runs the service has to decide", page.held, zone, ""))
@@ -252,7 +266,7 @@ def _sections(page: Page, notices: Sequence[str], zone: tzinfo) -> list[str]:
         parts.append(_section("FAILED: see failed/", page.failed, zone, "") + older)
     parts.append(_section("Newest results", page.recent, zone, "none yet"))
     if page.done:
-        parts.append(_section("Finished, and still in the inbox", page.done, zone, ""))
+        parts.append(_section("Finished, and still in the inbox", page.done, zone, "", page.more_done))
     if page.ignored:
         message = "".join(f"  {count} x {reason}\n" for reason, count in page.ignored[:MOST_LINES])
         more = sum(count for _, count in page.ignored[MOST_LINES:])
@@ -280,11 +294,12 @@ def _digest(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()[:12]
 
 
-def _section(title: str, lines: Sequence[Line], zone: tzinfo, none: str) -> str:
+def _section(title: str, lines: Sequence[Line], zone: tzinfo, none: str, besides: int = 0) -> str:
+    """Return a section of a page; `besides`: how many there are besides these lines."""
+    count = len(lines) + besides
     shown = "".join(_line_text(line, zone) for line in lines[:MOST_LINES]) or f"  {none}\n"
-    more = f"  … and {len(lines) - MOST_LINES:,} more\n" if len(lines) > MOST_LINES else ""
-    count = f" ({len(lines):,})" if lines else ""
-    return f"{title}{count}\n{shown}{more}"
+    more = f"  … and {count - MOST_LINES:,} more\n" if count > MOST_LINES else ""
+    return f"{title}{f' ({count:,})' if count else ''}\n{shown}{more}"
 
 
 def _line_text(line: Line, zone: tzinfo) -> str:

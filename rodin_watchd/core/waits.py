@@ -84,6 +84,10 @@ CALLS: Final = "calls"
 """The store's key of the instant (monotonic) up to which calls to the vendor are counted (`RateBudget.noted_at`)."""
 
 
+_COVERED_SECONDS: Final = 1.0
+"""What is stored of a budget covers so much of it: where many calls may go, a write for each few would be most of the work."""
+
+
 @dataclass(frozen=True, slots=True)
 class RateBudget:
     """The calls an account may make: `per_minute` on average, `burst` at once (the generic cell rate algorithm).
@@ -105,8 +109,8 @@ class RateBudget:
 
     @property
     def noted_at(self) -> float:
-        """What to store: it covers the next half of a burst as well, so most calls need no write of their own."""
-        return self.full_at + self.burst / 2 * self._cost_seconds
+        """What to store: it covers the next half of a burst, or second, as well, so most calls need no write of their own."""
+        return self.full_at + max(self.burst / 2 * self._cost_seconds, _COVERED_SECONDS)
 
     def available(self, now: float) -> int:
         """Return how many calls may go now."""

@@ -629,8 +629,11 @@ class AccountBalance:
     @property
     def is_empty(self) -> bool:
         """Whether the account is known not to pay the cheapest of what is to be bought."""
-        left = self._left()
-        return left is not None and left < self.next_article.listed
+        if (left := self._left()) is None:
+            return False
+        listed = (article_of(job).listed for job in self._to_buy())
+        first = next(listed, cheapest().listed)
+        return left < first and all(left < price for price in listed)  # mostly known by the first
 
     @property
     def next_article(self) -> Article:
@@ -652,11 +655,14 @@ class AccountBalance:
         """Whether a proof is under way by which held jobs may go on without a person."""
         return self._prover.about_held
 
-    def payable(self, intents: Sequence[Transition], sending: int) -> list[Transition]:
-        """Return the intents whose submits may begin while so many are under way: the account pays them, by what is known."""
-        most, left, chosen = self._room(sending), self._left(), list[Transition]()
-        for intent in intents:
-            if len(chosen) < most and (left is None or intent.job.listed <= left):
+    def payable(self, intents: Iterator[Transition], sending: int) -> list[Transition]:
+        """Return the intents whose submits may begin while so many are under way: the account pays them, by what is known.
+
+        Takes no more of the intents than there may be submits: each costs questions to the store, whose answers may make fewer of them.
+        """
+        left, chosen = self._left(), list[Transition]()
+        while self._room(sending + len(chosen)) > 0 and (intent := next(intents, None)):
+            if self._room(sending + len(chosen)) > 0 and (left is None or intent.job.listed <= left):
                 left = None if left is None else left - intent.job.listed
                 chosen.append(intent)
         return chosen

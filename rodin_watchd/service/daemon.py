@@ -8,6 +8,7 @@ sleeps until a file event, a worker's outcome or the next due time. Only this th
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Collection, Mapping
 
 from rodin_watchd.core.claims import MOVING
@@ -132,7 +133,8 @@ class Daemon:
         parts.dispatcher.settle_open_submits()
         before = (parts.commands.paused, parts.commands.approvals)
         parts.commands.take(parts.pool.busy)  # before an upload is allowed to end: it may be the one to be canceled
-        parts.dispatcher.take_messages(self.why_drop, parts.notifier.take)
+        if parts.dispatcher.take_messages(self.why_drop, parts.notifier.take):
+            parts.wake()  # the rest in the next tick, at once
         # Again: some commands wait for a step to end, and its outcome may just have come.
         if parts.commands.awaited:
             parts.commands.take(parts.pool.busy)
@@ -230,7 +232,7 @@ class Daemon:
         """Commit what the steps did; what cannot be committed is redone at the next start. Looks whether a cause is over."""
         try:
             self.parts.standing.check()
-            self.parts.dispatcher.take_messages(self.why_drop, self.parts.notifier.take)
+            self.parts.dispatcher.take_messages(self.why_drop, self.parts.notifier.take, sys.maxsize)
             self.parts.job_store.try_writing()
         except DiskError as error:
             self._stand_still(error.problem)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final, Self
 
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
@@ -16,7 +17,7 @@ from rodin_watchd.core import machine
 from rodin_watchd.core.balance import held_unsure, of_task
 from rodin_watchd.core.batches import all_bought, awaited
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
-from rodin_watchd.core.dedup import content_of, is_same_purchase
+from rodin_watchd.core.dedup import content_of, twin_of
 from rodin_watchd.core.health import Reason
 from rodin_watchd.core.kinds import article_of, kind_of
 from rodin_watchd.core.machine import SUBMITS
@@ -70,6 +71,9 @@ from rodin_watchd.service.plugins import PluginNews, Ran
 from rodin_watchd.service.pool import BALANCE, BalanceRead, CallRan, Closing, Pool, StepFinished, UploadDroppedError
 
 log = logging.getLogger("rodin_watchd")
+
+MOST_DECIDED: Final = 16
+"""So many outcomes are decided in a tick: uploads that are about to send their last bytes, and people's commands, wait for no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +158,9 @@ class Dispatcher:
         self,
         why_drop: Callable[[Collection[str]], Mapping[str, str]],
         take_call: Callable[[Ran | CallRan | PluginNews], None],
-    ) -> None:
-        """Decide about and commit what the workers did since the last call, in few transactions.
+        most: int = MOST_DECIDED,
+    ) -> bool:
+        """Decide about and commit `most` of what the workers did, in few transactions; return whether the rest can be decided at once.
 
         `why_drop` takes the ids of jobs whose uploads are about to send their last bytes, and says of those that must not
         why; `take_call` takes what came of plugins' calls.
@@ -164,9 +169,10 @@ class Dispatcher:
         self._undecided += [message for message in messages if not isinstance(message, Closing)]
         self._close([message for message in messages if isinstance(message, Closing)], why_drop)
         waiting = 0
-        while waiting < len(self._undecided):
-            if steps := _decided_together(self._undecided):
+        while waiting < len(self._undecided) and most > 0:
+            if steps := _decided_together(islice(self._undecided, most)):
                 left = self._finish_together(steps)
+                most -= len(steps)
                 waiting = waiting + len(left) if len(left) == len(steps) else 0
                 for _ in steps:
                     self._undecided.popleft()
@@ -182,7 +188,9 @@ class Dispatcher:
                 case Ran() | CallRan() | PluginNews() as call:
                     take_call(call)
             self._undecided.popleft()
+            most -= 1
             waiting = 0
+        return waiting < len(self._undecided)
 
     def _finish_together(self, steps: Sequence[StepFinished]) -> Sequence[StepFinished]:
         """Decide about several steps in one transaction; return those that cannot be decided yet.
@@ -520,7 +528,7 @@ class Dispatcher:
         jobs = [job for job in self._job_store.jobs.values() if job.id not in waiting]
         due = due_jobs(jobs, self._pool.busy, self.pauses, limits, now)
         price, account = self._budget.price, self._account.name
-        intents = [machine.begin_upload(job, now, price(article_of(job)), account) for job in self._wanted(due, now)]
+        intents = (machine.begin_upload(job, now, price(article_of(job)), account) for job in self._wanted(due, now))
         sending = sum(
             self._job_store.jobs[job_id].state in machine.SENDING
             for job_id in self._pool.busy & self._job_store.jobs.keys()
@@ -542,7 +550,7 @@ class Dispatcher:
         """Yield the jobs that are to be sent; hold what may have been charged before, refuse what another job bought meanwhile."""
         chosen: list[Job] = []
         for job in filter(_to_send, due):
-            if any(is_same_purchase(job, other) for other in chosen):
+            if twin_of(job, chosen):
                 continue  # one after the other
             chosen.append(job)
             content = content_of(job)

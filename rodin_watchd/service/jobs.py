@@ -14,11 +14,11 @@ from rodin_watchd.core.claims import version_in_inbox
 from rodin_watchd.core.dedup import (
     bought_before,
     fingerprints,
-    is_same_purchase,
     made_before,
     origins,
     paid_with,
     refused_before,
+    twin_of,
 )
 from rodin_watchd.core.failures import MOST_FAILED, is_open, newest_results, resolves
 from rodin_watchd.core.kinds import kind_of
@@ -319,8 +319,7 @@ class JobStore:
 
     def live_twin(self, job: Job) -> Job | None:
         """Return another job under way that buys the same."""
-        others = (other for other in self._jobs.values() if other.id != job.id)
-        return next((other for other in others if is_same_purchase(job, other)), None)
+        return twin_of(job, self._jobs.values())
 
     def refused_before(self, job: Job) -> DuplicateSetError | None:
         """Return why a content is not sent again that the vendor has refused too often, if it has."""

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ from rodin_watchd.core.health import (
 )
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.status import Line, Page, ended_line, sorted_jobs
+from rodin_watchd.core.status import MOST_LISTED, Line, Page, ended_line, sorted_jobs
 from rodin_watchd.core.wording import local, set_name
 from rodin_watchd.errors import DiskError, Lane
 from rodin_watchd.log_lines import Trouble, why
@@ -51,10 +52,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits in the inbox, as shown: made once for each look, for there may be 100,000 sets."""
+    """What waits in the inbox, as shown: made once for each look or claim, for there may be 100,000 sets."""
 
-    lines: tuple[Line, ...] = ()
-    done: tuple[Line, ...] = ()  # of what was copied, and cannot be removed
+    lines: tuple[Line, ...] = ()  # MOST_LISTED of them at most
+    done: tuple[Line, ...] = ()  # of what was copied, and cannot be removed; as many at most
+    more: int = 0  # how many wait besides those of `lines`
+    more_done: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)  # sets, by what they wait for
     oldest: Mapping[str, float] = field(default_factory=dict)  # monotonic: since when the first of each has waited
     unmovable: Mapping[str, str] = field(
@@ -71,22 +74,23 @@ def waiting_in(
 
     `bill` says of such a set what its jobs come to, "" where it is one job.
     """
-    found = [(one, _waiting_line(one, offset)) for one in view.waiting]
-    waits = (
-        *(line for one, line in found if not one.unmovable),
-        *(_turn_line(ready, turn, bill(ready)) for ready, turn in turns),
-    )
+    done = [one for one in view.waiting if one.unmovable]
+    lacks = (_waiting_line(one, offset) for one in view.waiting if not one.unmovable)
+    lines = tuple(islice(chain(lacks, (_turn_line(ready, turn, bill(ready)) for ready, turn in turns)), MOST_LISTED))
+    done_lines = tuple(_waiting_line(one, offset) for one in done[:MOST_LISTED])
     since: dict[str, list[float]] = {SETTLING: [], INCOMPLETE: [], UNMOVABLE: []}
     for one in view.waiting:
         since[_waits_for(one)].append(one.since)
     since[READY] = [ready.settled_since for ready, _ in turns]
     return Waiting(
-        waits,
-        tuple(line for one, line in found if one.unmovable),
+        lines,
+        done_lines,
+        len(view.waiting) - len(done) + len(turns) - len(lines),
+        len(done) - len(done_lines),
         {what: len(times) for what, times in since.items()},
         {what: min(times) for what, times in since.items() if times},
-        {line.name: one.reason for one, line in found if one.unmovable},
-        frozenset(line.name for one, line in found if one.settling),
+        {_name(one): one.reason for one in done},
+        frozenset(_name(one) for one in view.waiting if one.settling),
         tuple(sorted(Counter(view.ignored.values()).items())),
     )
 
@@ -97,15 +101,18 @@ def _waits_for(waiting: WaitingSet) -> str:
     return UNMOVABLE if waiting.unmovable else INCOMPLETE
 
 
+def _name(found: ReadySet | WaitingSet) -> str:
+    return set_name(found.candidate.folder, found.candidate.name)
+
+
 def _waiting_line(waiting: WaitingSet, offset: float) -> Line:
-    name = set_name(waiting.candidate.folder, waiting.candidate.name)
     is_dated = not (waiting.settling or waiting.unmovable)
-    return Line(name, waiting.reason, since_at=round(waiting.since + offset) if is_dated else None)
+    return Line(_name(waiting), waiting.reason, since_at=round(waiting.since + offset) if is_dated else None)
 
 
 def _turn_line(ready: ReadySet, reason: str, bill: str) -> Line:
     told = f"{reason}; {bill}" if bill else reason
-    return Line(set_name(ready.candidate.folder, ready.candidate.name), told)
+    return Line(_name(ready), told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +152,7 @@ class Snapshot:
     def headline(self) -> str:
         """How the service is, in a line."""
         codes = [reason.code for reason in self.reasons if reason.what]
-        return headline(self.jobs, waiting=len(self.waiting.lines), codes=codes)
+        return headline(self.jobs, waiting=len(self.waiting.lines) + self.waiting.more, codes=codes)
 
     def page(self, zone: tzinfo) -> Page:
         """Return what STATUS.txt says.
@@ -169,6 +176,8 @@ class Snapshot:
             failed=tuple(map(ended_line, self.failed)),
             older_failed=self.older_failed,
             stopped_at=self.at if self.has_ended else None,
+            more_waiting=self.waiting.more,
+            more_done=self.waiting.more_done,
         )
 
 

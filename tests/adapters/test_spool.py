@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import threading
+import tracemalloc
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
@@ -471,6 +472,21 @@ def test_published_folder_is_found_again(spool: Spool) -> None:
     (spool.root / OUTBOX / "Chair").rmdir()  # the plain name is free meanwhile
     assert published(spool, of) == place
     assert listed(spool.root / OUTBOX) == ["chair-012345"]
+
+
+def test_what_was_published_before_is_not_kept_in_memory(spool: Spool) -> None:
+    """The next folder takes as little with 3,000 others in the outbox as with one."""
+    peaks = []
+    for number, others in enumerate((1, 3000)):
+        for other in range(others):
+            (spool.root / "outbox" / f"other{number}-{other:05}").mkdir()
+        one = job(f"chair{number}", identity=f"{number}23456789abc")
+        result(spool, one)
+        tracemalloc.start()
+        assert published(spool, one) == f"outbox/chair{number}"
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 50_000
 
 
 def test_twin_names_do_not_hide_the_published_folder(spool: Spool) -> None:

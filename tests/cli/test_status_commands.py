@@ -255,7 +255,7 @@ def test_status_of_a_stopped_service(stage: Stage) -> None:
     assert (data["running"], data["daemon"], data["root"]) == (False, None, str(stage.root))
     assert data["counts"] == {"archived": 1, "failed": 1, "held": 1}
     lists = {"notices", "plain_notices", "waiting", "running", "held", "failed", "recent", "done"}
-    assert set(data["page"]) == {*lists, "ignored", "older_failed", "stopped_at"}
+    assert set(data["page"]) == {*lists, "ignored", "older_failed", "stopped_at", "more_waiting", "more_done"}
     assert [line["name"] for line in data["page"]["waiting"]] == ["stool"]
     assert [line["job"] for line in data["page"]["held"]] == [a_held_job().id]
 

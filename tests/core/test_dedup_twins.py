@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-from job_samples import TASK, a_job
+from collections.abc import Sequence
+from dataclasses import replace
 
-from rodin_watchd.core.dedup import bought_before
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from job_samples import TASK, a_job, some_files
+
+from rodin_watchd.core.dedup import bought_before, content_of, fingerprints, twin_of
 from rodin_watchd.errors import (
     CanceledError,
     ChargedTaskLostError,
@@ -58,3 +63,17 @@ def test_a_failed_twin_says_what_was_paid_and_how_to_get_it(
     assert f"failed/chair (job {ID})" in error.message
     assert advice in error.advice_in_full
     assert "again = true" in error.advice_given
+
+
+FILES = some_files()
+CONTENTS = ("", "old", *fingerprints(a_job(files=FILES)))
+"""Of a job whose content is not known yet, of version 1, and of today."""
+
+
+@given(st.lists(st.tuples(st.sampled_from(CONTENTS), st.sampled_from(("", "d1", "d2"))), min_size=1, max_size=6))
+def test_a_twin_buys_the_same_or_was_dropped_as_the_same(known: Sequence[tuple[str, str]]) -> None:
+    """As each other job alone says, the first of them; never itself."""
+    made = (a_job(files=FILES, fingerprint=content, dropped=dropped) for content, dropped in known)
+    first, *others = (replace(job, id=f"job{number}") for number, job in enumerate(made))
+    same = [other for other in others if content_of(other) == content_of(first) or first.dropped == other.dropped != ""]
+    assert twin_of(first, [first, *others]) == (same[0] if same else None)

@@ -210,6 +210,18 @@ def test_the_page_stays_one_page() -> None:
     assert len(text.encode()) < 4 * MOST_LINES * 800
 
 
+def test_what_is_not_listed_is_counted_all_the_same() -> None:
+    """Of 10,000 sets the page has the first by name, and how many more there are; also when it comes back from the journal."""
+    lines = tuple(Line(f"set{n}", "waits for an image") for n in range(MOST_LINES + 1))
+    page = Page(waiting=lines, done=lines[:2], more_waiting=9_000, more_done=3)
+    assert page.all_waiting == 9_000 + len(lines)
+    text = render(page, UTC)
+    assert f"Waiting in the inbox ({9_000 + len(lines):,})\n" in text
+    assert "  … and 9,001 more\n" in text
+    assert "Finished, and still in the inbox (5)\n" in text
+    assert Page.of_data(json.loads(json.dumps(page.as_data()))) == page
+
+
 @modest
 @given(st.lists(st.tuples(ANY_TEXT, ANY_TEXT), max_size=5), ANY_TEXT)
 def test_no_text_from_outside_makes_a_line_of_its_own(names: list[tuple[str, str]], message: str) -> None:

@@ -132,3 +132,15 @@ def test_no_stored_instant_stops_the_calls(per_minute: int, burst: int, noted: f
     """After a reboot monotonic time begins again: a call waits for one call's share of a minute at most."""
     budget = RateBudget(per_minute, burst).resumed(noted, 5.0)
     assert budget.wait_seconds(5.0) <= 60.0 / per_minute + 1e-9
+
+
+@pytest.mark.parametrize(("per_minute", "burst"), [(120, 10), (600, 64), (100_000, 64)])
+def test_few_calls_need_a_write_of_their_own(per_minute: int, burst: int) -> None:
+    """However many may go: one a second, or one for each half of a burst."""
+    budget, noted, writes, now = RateBudget(per_minute, burst), 0.0, 0, 100.0
+    for _ in range(1000):
+        now += 60.0 / per_minute
+        budget = budget.spend(now)
+        if budget.full_at > noted:
+            noted, writes = budget.noted_at, writes + 1
+    assert writes <= 2 * 1000 / max(burst, per_minute / 60) + 2

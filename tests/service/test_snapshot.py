@@ -13,13 +13,25 @@ from typing import Any
 from workshop import Vendor, working, workshop
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
-from rodin_watchd.core.health import STANDSTILLS, Reason, Standstill, away_word, reasons_of_pauses
+from rodin_watchd.core.claims import Turn
+from rodin_watchd.core.health import (
+    INCOMPLETE,
+    READY,
+    STANDSTILLS,
+    UNMOVABLE,
+    Reason,
+    Standstill,
+    away_word,
+    reasons_of_pauses,
+)
 from rodin_watchd.core.mounts import Mount
+from rodin_watchd.core.pairing import Candidate
 from rodin_watchd.core.pauses import Pause
-from rodin_watchd.core.status import Line
+from rodin_watchd.core.sets import ReadySet, View, WaitingSet
+from rodin_watchd.core.status import MOST_LISTED, Line
 from rodin_watchd.errors import EmptyAccountError, Lane, NetworkError
 from rodin_watchd.model import Job, State
-from rodin_watchd.service.snapshot import Snapshot, Waiting
+from rodin_watchd.service.snapshot import Snapshot, Waiting, waiting_in
 
 PAUSES = {
     Lane.API: Pause(NetworkError("No route.").problem, 1_700_000_000.0, 0.0),
@@ -73,6 +85,34 @@ def test_page_heartbeat_and_journal_agree(tmp_path: Path) -> None:
         for words in ("AWAY: outbox", "Paused by request", "account is empty"):
             assert [words in notice for notice in shop.notices()].count(True) == 1
             assert words in shop.status()
+
+
+def test_of_many_sets_the_first_are_listed_and_all_are_counted() -> None:
+    """What the jobs of a set come to is worked out for those alone that are listed."""
+    asked: list[ReadySet] = []
+
+    def bill(ready: ReadySet) -> str:
+        asked.append(ready)
+        return "three jobs"
+
+    candidates = [Candidate(f"set{number}", "", ()) for number in range(MOST_LISTED)]
+    lacking = [WaitingSet(one, "waits for an image", 7.0, settling=False) for one in candidates[:-2]]
+    done = [WaitingSet(one, "delivered", 5.0, settling=False, unmovable=True) for one in (*candidates, *candidates)]
+    turns = tuple((ReadySet(one, {}, None, (), 9.0), Turn.ROOM) for one in candidates)
+    found = waiting_in(View(waiting=(*lacking, *done)), turns, 100.0, bill)
+    assert [line.text for line in found.lines[-3:]] == [
+        "waits for an image",
+        *["complete, waits until it is taken; three jobs"] * 2,
+    ]
+    assert asked == [ready for ready, _ in turns[:2]]
+    assert (len(found.lines), found.more) == (MOST_LISTED, MOST_LISTED - 2)
+    assert (len(found.done), found.more_done) == (MOST_LISTED, MOST_LISTED)
+    assert (found.counts[INCOMPLETE], found.counts[READY], found.counts[UNMOVABLE]) == (
+        len(lacking),
+        MOST_LISTED,
+        2 * MOST_LISTED,
+    )
+    assert (found.oldest[INCOMPLETE], found.oldest[READY], found.oldest[UNMOVABLE]) == (7.0, 9.0, 5.0)
 
 
 def test_a_tick_at_rest_takes_no_more_steps_for_more_that_waits(tmp_path: Path, vendor: Vendor) -> None:

@@ -47,10 +47,12 @@ from rodin_watchd.adapters.spool.moving import (
     discard,
     exchange,
     give_name,
+    has_name,
     holds_own,
     job_named_by,
     move_numbered,
     move_to_free_name,
+    names_for,
     own_name,
     published_before,
     report_digest_in,
@@ -78,7 +80,7 @@ from rodin_watchd.core.layout import (
     Claim,
 )
 from rodin_watchd.core.mounts import PATHS, Mount
-from rodin_watchd.core.names import folders_of, junk_reason, match_key, may_go_with, printable, safe_folder_name
+from rodin_watchd.core.names import folders_of, junk_reason, may_go_with, printable, safe_folder_name
 from rodin_watchd.core.receipt import is_as_written, job_named_in
 from rodin_watchd.core.status import is_page
 from rodin_watchd.errors import ArchiveError, DiskError, FailedFolderError, FolderGoneError, OutboxError, RightsError
@@ -427,7 +429,7 @@ class Spool:
             folder_beneath(self._published, place.parent, make=True) as into,
         ):
             with self._naming[place.top]:
-                names = os.listdir(into)  # noqa: PTH208 - of a descriptor
+                names = names_for(job, into, place)
                 before = published_before(self.root, into, names, job, source, place)
                 if before is None:
                     set_access = self._access_setter(into, widen=place.top == OUTBOX)
@@ -519,7 +521,7 @@ class Spool:
                 contextlib.suppress(FileNotFoundError),
                 folder_beneath(self.mounts.anchor(), parent) as folder,
             ):
-                if match_key(wanted) in map(match_key, os.listdir(folder)):  # noqa: PTH208 - of a descriptor
+                if has_name(folder, wanted):
                     return f"{wanted}-{job.id[:6]}"
         return wanted
 

@@ -12,6 +12,7 @@ import shutil
 import stat
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -275,6 +276,25 @@ def apart_from_others(root: Path, place: Destination, job: Job) -> Destination:
     )
 
 
+def names_for(job: Job, into: int, place: Destination) -> list[str]:
+    """Return those names in `into` that matter for the place of a job's folder: equal to an artist's eye, or with the job's mark.
+
+    There may be 100,000 others. They are gone through one by one, and none is kept.
+    """
+    return _names_like(into, {match_key(place.name), match_key(job.name)}, match_key(_mark(job.id)))
+
+
+def has_name(into: int, name: str) -> bool:
+    """Return whether an open folder has this name, compared as artists compare. Raises OSError."""
+    return bool(_names_like(into, {match_key(name)}))
+
+
+def _names_like(into: int, keys: AbstractSet[str], mark: str = "") -> list[str]:
+    with os.scandir(into) as found:
+        known = ((item.name, match_key(item.name)) for item in found)
+        return [name for name, key in known if key in keys or (mark and mark in key)]
+
+
 def published_before(
     root: Path, into: int, names: Iterable[str], job: Job, source: Path, place: Destination
 ) -> tuple[str, Held] | None:
@@ -308,7 +328,7 @@ def move_to_free_name(
 ) -> str:
     """Move a folder into `into` under the first name that nobody has, compared as artists compare; return the name.
 
-    `names` are those in it; `set_access` as `move_folder` says. Raises OSError; FileExistsError when others were faster under each of the names.
+    `names` are those in it that matter; `set_access` as `move_folder` says. Raises OSError; FileExistsError when others were faster under each of the names.
     """
     taken = set(map(match_key, names))
     for name in _names(place.name, job.id):

@@ -164,7 +164,7 @@ class _Shown:
             money=self._money(),
             notices=tuple(plain(notice, _LONGEST_TEXT) for notice in (*self._stopped, *page.notices)),
             rows=tuple(self._row(section, line) for section, some in lines.items() for line in some[:MOST_ROWS]),
-            counts={section: len(some) for section, some in lines.items()},
+            counts={section: len(some) for section, some in lines.items()} | {ListSection.WAITING: page.all_waiting},
             paused=self._is_paused,
         )
 
