@@ -13,10 +13,11 @@ from typing import Any
 from workshop import Vendor, working, workshop
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
-from rodin_watchd.core.health import STANDSTILLS, Reason, Standstill, away_word, reasons_of_pauses
+from rodin_watchd.core.health import Standstill
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.pauses import Pause
 from rodin_watchd.core.status import Line
+from rodin_watchd.core.stillness import STANDSTILLS, Reason, away_word, reasons_of_pauses
 from rodin_watchd.errors import EmptyAccountError, Lane, NetworkError
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.snapshot import Snapshot, Waiting
