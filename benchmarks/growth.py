@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from benchmarks.figures import Effort, Figure, main, median
+from benchmarks.figures import Effort, Figure, main, markdown, median, short
 from benchmarks.history import BUDGET, write_past
 from benchmarks.inside import run_inside
 from benchmarks.plots import plot
@@ -34,7 +34,8 @@ from rodin_watchd.web.data import PAGE_JOBS, cards
 
 SIZES: Final = (1_000, 10_000, 100_000, 1_000_000)
 GOAL_MILLISECONDS: Final = 100.0
-PICTURE: Final = HERE / "docs" / "pictures" / "growth.svg"
+PAGE: Final = HERE / "docs" / "performance.md"
+PICTURE: Final = PAGE.parent / "pictures" / "growth.svg"
 START, CHECK = "start", "start after a crash"
 WHOLE: Final = "reading all of it after a crash"
 TICK, TICK_MEANWHILE = "tick", "tick while the backup is made"
@@ -58,7 +59,7 @@ QUESTIONS: Final[Mapping[str, Ask]] = {
 
 
 def measure(effort: Effort) -> list[Figure]:
-    """Ask at each size; `make bench` also draws the plot of it."""
+    """Ask at each size; at all of them the plot and the table in docs/performance.md are made again."""
     sizes = [size for size in SIZES if size <= (effort.size or SIZES[-1])] if not effort.quick else [100, 200]
     found = {}
     with vendor() as (base_url, _):
@@ -70,6 +71,7 @@ def measure(effort: Effort) -> list[Figure]:
                 found[size] = costs_of(root)
     if tuple(sizes) == SIZES:
         PICTURE.write_text(picture(found))
+        PAGE.write_text(with_table(PAGE.read_text(), found))
     return figures(found)
 
 
@@ -101,6 +103,16 @@ def picture(found: Mapping[int, Mapping[str, float]]) -> str:
     """Return the plot of the costs over the sizes."""
     lines = {name: [(size, costs[name]) for size, costs in found.items()] for name in (WHOLE, CHECK, START, *QUESTIONS)}
     return plot("What grows with the past", "finished jobs in the journal", "CPU, ms", lines, GOAL_MILLISECONDS)
+
+
+def with_table(page: str, found: Mapping[int, Mapping[str, float]]) -> str:
+    """Return the page with a table of all costs at all sizes between its marks."""
+    names = next(iter(found.values()))
+    rows = [(f"{name}, ms", *(short(costs[name]) for costs in found.values())) for name in names]
+    table = markdown(("finished jobs", *(f"{size:,}" for size in found)), rows)
+    before, begin, rest = page.partition("<!-- growth: begin -->\n")
+    _, end, after = rest.partition("<!-- growth: end -->\n")
+    return f"{before}{begin}\n{table}\n\n{end}{after}"
 
 
 # ---- inside the process that asks -----------------------------------------------------------------------------------

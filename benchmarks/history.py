@@ -23,10 +23,11 @@ from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.adapters.store.codec import row
 from rodin_watchd.adapters.store.connections import connect
 from rodin_watchd.adapters.store.sqlite import Journal
-from rodin_watchd.config import journal_path, load_config
+from rodin_watchd.config import load_config
 from rodin_watchd.core.budget import BUDGET_DAY, Day, midnight
 from rodin_watchd.model import InputFile, Job, ResultFile, Role, Signature, State, Task
 from rodin_watchd.service.housekeeping import BACKED_UP_AT
+from rodin_watchd.settings import journal_path
 
 STATES: Sequence[str] = (
     "claimed",

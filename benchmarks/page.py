@@ -21,7 +21,8 @@ from benchmarks.processes import cpu_seconds, memory_megabytes, running, write_c
 from benchmarks.sets import drop
 from benchmarks.vendor import vendor
 from rodin_watchd.adapters.store.sqlite import insert_command
-from rodin_watchd.config import journal_path, load_config
+from rodin_watchd.config import load_config
+from rodin_watchd.settings import journal_path
 
 OPEN = 10
 QUESTIONS = {

@@ -87,6 +87,16 @@ def cost_of(module: str, *arguments: str) -> tuple[float, float]:
     return float(cpu), int(memory) * 1024 / 1e6
 
 
+def cpu_of(*arguments: str) -> float:
+    """Run a Python process to its end; return its CPU seconds, with the start of Python itself. Raises CalledProcessError."""
+    process = python(*arguments, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, arguments)
+    return used.ru_utime + used.ru_stime
+
+
 def wait_until(true: Callable[[], bool], *, seconds: float = 120.0, step_seconds: float = 0.01) -> None:
     """Wait for something to become true. Raises TimeoutError."""
     ends_at = time.monotonic() + seconds

@@ -16,9 +16,10 @@ from benchmarks.figures import Effort, Figure, main, median
 from benchmarks.processes import KEY, memory_megabytes, output_of, write_config
 from benchmarks.sets import SMALL_IMAGE, SMALL_MODEL
 from rodin_watchd.adapters.store.sqlite import insert_command
-from rodin_watchd.config import journal_path, load_config
+from rodin_watchd.config import load_config
 from rodin_watchd.service.assembly import SYSTEM_CLOCK, assembled
 from rodin_watchd.service.clock import Clock
+from rodin_watchd.settings import journal_path
 
 NOWHERE = "http://127.0.0.1:9"
 LONG_SECONDS = 3600.0

@@ -25,7 +25,6 @@ from rodin_watchd.core.formats import (
     FileVerdict,
     Wholeness,
 )
-from rodin_watchd.core.health import PAUSED_BY_REQUEST, reasons_of_pauses
 from rodin_watchd.core.names import junk_reason
 from rodin_watchd.core.pairing import pair
 from rodin_watchd.core.pauses import Pause
@@ -34,6 +33,7 @@ from rodin_watchd.core.schedule import plain_alarm
 from rodin_watchd.core.sets import Content, Rules, Sighting, Unread, Writer, judge
 from rodin_watchd.core.sidecar import Misread, Sidecar, read_sidecar
 from rodin_watchd.core.status import Page, ended_line, job_line, status_text
+from rodin_watchd.core.stillness import PAUSED_BY_REQUEST, reasons_of_pauses
 from rodin_watchd.errors import (
     DropError,
     Lane,

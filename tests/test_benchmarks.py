@@ -13,6 +13,7 @@ import pytest
 from effort import EFFORT
 
 from benchmarks.figures import Figure, cells, markdown
+from benchmarks.growth import PAGE, with_table
 from benchmarks.plots import plot
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +46,18 @@ def test_the_benchmarks_give_figures() -> None:
 def test_a_goal_is_met_or_not(figure: Figure, goal: str, met: str) -> None:
     """For the value itself, or for its multiple of the floor; without a goal nothing is claimed."""
     assert cells(figure)[-2:] == (goal, met)
+
+
+def test_the_table_of_what_grows_is_made_again_between_its_marks() -> None:
+    """A column for each size, a row for each cost; the rest of the page stays."""
+    page = PAGE.read_text()
+    made = with_table(page, {10: {"start": 36.25}, 1_000: {"start": 1234.0}})
+    before, after = page.partition("<!-- growth: begin -->")[0], page.partition("<!-- growth: end -->")[2]
+    assert made.startswith(before)
+    assert made.endswith(after)
+    assert "| finished jobs | 10   | 1,000 |" in made
+    assert "| start, ms     | 36.2 | 1,234 |" in made
+    assert with_table(made, {10: {"start": 36.25}, 1_000: {"start": 1234.0}}) == made
 
 
 def test_a_plot_names_its_lines() -> None:

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from rodin_watchd.config import SYSTEM_CONFIG, ApiSection, Config, FoldersSection, find_config, find_key, load_config
+from rodin_watchd.config import ApiSection, Config, FoldersSection, find_key, load_config
 from rodin_watchd.core.options import frozen
 from rodin_watchd.errors import ConfigError
+from rodin_watchd.settings import SYSTEM_CONFIG, Settings, find_config, read_settings
 
 KEY = "rk-0123456789abcdef"
 
@@ -207,6 +208,56 @@ def test_any_bytes_give_a_config_or_a_config_error(tmp_path_factory: pytest.Temp
         assert error.message.startswith("any.toml")  # noqa: PT017  # both ends are right
     else:
         assert config.folders.root == path.parent
+
+
+KNOWN = """
+[folders]
+root = "~/a"
+state = "b/../c"
+[api]
+base_url = "https://api.example.com/"
+[budget]
+per_day_credits = 12.5
+per_folder_credits = 3
+"""
+
+
+def few(settings: Settings) -> tuple[object, ...]:
+    """Return the few keys that those read who only look."""
+    folders, budget = settings.folders, settings.budget
+    return folders.root, folders.state, budget.per_day_credits, budget.per_folder_credits, settings.api.base_url
+
+
+@pytest.mark.parametrize("text", ["", KNOWN, "[folders]\n", "[budget]\nper_day_credits = 0\n", "\ufeff" + KNOWN])
+def test_who_only_looks_reads_the_same(tmp_path: Path, text: str) -> None:
+    """The few keys, with the same defaults, made absolute and exact in the same way."""
+    path = written(tmp_path, text)
+    found = read_settings(path)
+    assert found is not None
+    assert few(found) == few(load_config(path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[folders]\nroot = 3\n",
+        "[folders]\nroot = ''\n",
+        "[folders]\nstate = '~nobody-of-this-name/x'\n",
+        "[api]\nbase_url = 'http://example.com'\n",
+        "[api]\nbase_url = []\n",
+        "[budget]\nper_day_credits = true\n",
+        "[budget]\nper_day_credits = -1\n",
+        "[budget]\nper_folder_credits = nan\n",
+        "folders = 3\n",
+        "[folders\n",
+        f"a = {'[' * 3000}",
+        "#" * 70_000,
+    ],
+)
+def test_who_only_looks_leaves_what_cannot_be_used_to_the_whole_check(tmp_path: Path, text: str) -> None:
+    """Which names it."""
+    assert read_settings(written(tmp_path, text)) is None
+    assert refusal(tmp_path, text)
 
 
 def test_the_configuration_cannot_be_changed(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from rodin_watchd.adapters.metrics import Metrics
-from rodin_watchd.core.health import INCOMPLETE, READY, SETTLING, STANDSTILLS, UNMOVABLE, Health, MoneyTotals
+from rodin_watchd.core.health import INCOMPLETE, READY, SETTLING, UNMOVABLE, Health, MoneyTotals
+from rodin_watchd.core.stillness import STANDSTILLS
 from rodin_watchd.model import State
 
 DOCS = Path(__file__).parent.parent / "docs"

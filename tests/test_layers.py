@@ -20,6 +20,7 @@ PLACES = {
     "own_file": "config",
     "v1": "hooks",
     "log_lines": "config",
+    "settings": "config",
     "__main__": "cli",
 }
 """Modules of the top folder that belong to a layer of another name."""
@@ -58,6 +59,7 @@ PURE = {
 LATE_IMPORTS = {
     "rodin_watchd.log_lines": {"systemd.journal"},  # the extra `systemd`
     "rodin_watchd.service.metrics": {"rodin_watchd.adapters.metrics", "rodin_watchd.adapters"},  # the extra `metrics`
+    "rodin_watchd.core.kinds": {"rodin_watchd.core.kind_options"},  # who only reads jobs loads no pydantic
     "rodin_watchd.hooks.worker": {"jsonschema"},  # only a plugin that checks its settings by a schema needs it
     "rodin_watchd.emulator.mesh_io": {"rodin_watchd.emulator.usdz", "rodin_watchd.emulator"},  # the extra `usdz`
 }

@@ -24,11 +24,13 @@ from rodin_watchd.adapters.metrics import Metrics
 from rodin_watchd.cli.main import cli
 from rodin_watchd.config import Config
 from rodin_watchd.core.actions import JOB_ACTIONS, SERVICE_ACTIONS
-from rodin_watchd.core.health import INCOMPLETE, READY, SETTLING, STANDSTILLS, UNMOVABLE, Health, MoneyTotals
-from rodin_watchd.core.kinds import KINDS, kinds_with
+from rodin_watchd.core.any_options import kinds_with
+from rodin_watchd.core.health import INCOMPLETE, READY, SETTLING, UNMOVABLE, Health, MoneyTotals
+from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.core.machine import ENDED, POLICIES, TABLE, Signal
 from rodin_watchd.core.options import Node, allowed_words, plain_schema
 from rodin_watchd.core.sidecar import Sidecar
+from rodin_watchd.core.stillness import STANDSTILLS
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.emulator.faults import FAULTS
 from rodin_watchd.model import State, Step
@@ -46,6 +48,7 @@ ROOMS: Mapping[str, str] = {
     "v1": "hooks",
     "log_lines": "config",
     "own_file": "config",
+    "settings": "config",
     "__main__": "cli",
 }
 """Modules of the top folder, by the room that they belong to; `tests/test_layers.py` has the same rule."""

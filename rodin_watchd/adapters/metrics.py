@@ -29,8 +29,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from rodin_watchd import __version__
-from rodin_watchd.core.health import STANDSTILLS, Health, MoneyTotals
+from rodin_watchd.core.health import Health, MoneyTotals
 from rodin_watchd.core.kinds import KINDS
+from rodin_watchd.core.stillness import STANDSTILLS
 from rodin_watchd.errors import ConfigError, DiskError, ForeignFileError, RodinWatchdError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import State

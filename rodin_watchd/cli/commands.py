@@ -31,19 +31,9 @@ from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.failures import is_resolved
 from rodin_watchd.core.layout import FAILED, INBOX, OUTBOX
 from rodin_watchd.core.machine import ENDED, LOSS, Loss
-from rodin_watchd.core.mounts import (
-    PATHS,
-    ROOT_ID,
-    Mark,
-    Mount,
-    SeenMark,
-    Traces,
-    Whose,
-    is_inside_mark,
-    whose_root,
-)
+from rodin_watchd.core.mounts import PATHS, Mark, Mount, SeenMark, Traces, Whose, is_inside_mark, whose_root
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.store import StoreReader
+from rodin_watchd.core.store import ROOT_ID, StoreReader
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import cost, in_credits, local, sentences, set_name
 from rodin_watchd.errors import CommandRefusedError, FolderGoneError

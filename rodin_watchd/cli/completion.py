@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import click
 from click.shell_completion import CompletionItem
 
-from rodin_watchd.cli.options import load
+from rodin_watchd.cli.options import load_settings
 from rodin_watchd.client.journal import reader
 from rodin_watchd.core.status import DOING
 from rodin_watchd.core.wording import set_name
@@ -35,7 +35,7 @@ def job_in(states: Iterable[State] = State) -> Complete:
 
     def complete(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         try:
-            with reader(load(ctx.params.get("config_file"))) as journal:
+            with reader(load_settings(ctx.params.get("config_file"))) as journal:
                 return _items(journal.jobs(wanted, limit=NEWEST), incomplete)
         except (RodinWatchdError, OSError):
             return []

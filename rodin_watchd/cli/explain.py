@@ -27,13 +27,12 @@ from rodin_watchd.core.approval import Pass
 from rodin_watchd.core.claims import bill, taken_paths, version_in_inbox
 from rodin_watchd.core.layout import FAILED, HIDDEN, INBOX, OWN_PREFIX, SHEET, Claim, owner_of
 from rodin_watchd.core.machine import ENDED
-from rodin_watchd.core.mounts import ROOT_ID
 from rodin_watchd.core.names import match_key, printable, split_name
 from rodin_watchd.core.pairing import Candidate
 from rodin_watchd.core.sets import ReadySet, View, WaitingSet
 from rodin_watchd.core.sidecar import PRESET_NAME, read_preset
 from rodin_watchd.core.status import PAGE, Page, ended_line, job_line
-from rodin_watchd.core.store import StoreReader
+from rodin_watchd.core.store import ROOT_ID, StoreReader
 from rodin_watchd.core.toml_text import LIMIT_BYTES
 from rodin_watchd.core.wording import advice_in_full, local, of_originals, set_name
 from rodin_watchd.errors import CommandRefusedError, SidecarError

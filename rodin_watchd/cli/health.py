@@ -10,9 +10,9 @@ import click
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.adapters.ownership import holder
-from rodin_watchd.cli.options import config_option, load
-from rodin_watchd.config import journal_path
+from rodin_watchd.cli.options import config_option, load_settings
 from rodin_watchd.core.health import SET_SECONDS, TICK_SECONDS, verdict
+from rodin_watchd.settings import journal_path
 
 
 @click.command(epilog="Example: rodin-watchd health --config /srv/textures/config.toml")
@@ -37,7 +37,7 @@ def health(config_file: Path | None, tick_seconds: float, set_seconds: float) ->
     A service that is paused (no credits, a disconnected share, `pause`) works: the line says what it waits for, and a
     restart would not help. Run this as a user that may read the service's state folder, on the same machine.
     """
-    config = load(config_file)
+    config = load_settings(config_file)
     healthy, line = health_line(journal_path(config, os.environ), tick_seconds, set_seconds)
     click.echo(line)
     sys.exit(0 if healthy else 1)

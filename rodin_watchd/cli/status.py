@@ -17,7 +17,7 @@ from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.cli import job_text
 from rodin_watchd.cli.completion import job_in
 from rodin_watchd.cli.context import json_option, print_json, print_json_list
-from rodin_watchd.cli.options import config_option, load
+from rodin_watchd.cli.options import config_option, load, load_settings
 from rodin_watchd.client.data import KnownBalance, MoneyReport, Report, brief, service_events_of, taken, whole
 from rodin_watchd.client.journal import reader
 from rodin_watchd.core.health import TICK_SECONDS
@@ -113,13 +113,13 @@ def status(config_file: Path | None, *, as_json: bool, watch: bool, no_color: bo
     """
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for programs: choose one.")
-    config = load(config_file)
     zone = local_zone()
     if watch and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         from rodin_watchd.cli.watch.session import watch as live  # noqa: PLC0415 - a tenth of a second for this alone
 
-        live(config, zone, color=not no_color)
+        live(load(config_file), zone, color=not no_color)
         return
+    config = load_settings(config_file)
     with reader(config) as journal:
         now = taken(config, journal, time.time(), zone)
     if as_json:
@@ -149,7 +149,7 @@ def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...
     (of a set that makes several jobs: the id of the one that went ahead, which one this is, the name of the folder that
     they are delivered into, and whether a person has chosen it; or null) and problem (a sentence, or null).
     """
-    with reader(load(config_file)) as journal:
+    with reader(load_settings(config_file)) as journal:
         jobs = journal.each_job(map(State, states or State), limit or -1)
         if as_json:
             print_json_list(map(brief, jobs))
@@ -183,7 +183,7 @@ def show(config_file: Path | None, job: str, *, as_json: bool, output: bool) -> 
     message, advice; or null), events (at, action, state, message, code; oldest first) and service_events (events of the
     whole service in this time: at, kind, subject, code, message; oldest first).
     """
-    with reader(load(config_file)) as journal:
+    with reader(load_settings(config_file)) as journal:
         found = journal.find(job)
         events, meanwhile = journal.events(found.id), service_events_of(found, journal, time.time())
         siblings = journal.siblings(found)

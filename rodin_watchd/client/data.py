@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from rodin_watchd.adapters.heartbeat import Heartbeat, read_heartbeat, sign_path
 from rodin_watchd.client.journal import daemon_of, journal_of, no_room, standstill
-from rodin_watchd.config import Config
 from rodin_watchd.core.balance import BALANCE, left, remembered
 from rodin_watchd.core.budget import BUDGET_DAY, Day, day_of, midnight
 from rodin_watchd.core.failures import MOST_FAILED, newest_results
@@ -20,6 +19,7 @@ from rodin_watchd.core.status import PAGE, Page, ended_line, sorted_jobs
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wording import advice_in_full, is_cost_certain
 from rodin_watchd.model import Event, InputFile, Job, ServiceEvent, State
+from rodin_watchd.settings import Settings
 
 # ---- Numbers --------------------------------------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class Report(ServiceState):
         }
 
 
-def service_state(config: Config, journal: StoreReader) -> ServiceState:
+def service_state(config: Settings, journal: StoreReader) -> ServiceState:
     """Return how the service is; it costs the same whatever was bought and made."""
     found = journal.meta(PAGE)
     page = Page.of_data(found) if found else Page()
@@ -195,7 +195,7 @@ def service_state(config: Config, journal: StoreReader) -> ServiceState:
     return ServiceState(config.folders.root, daemon_of(config), _last_sign(config), page, journal.counts())
 
 
-def taken(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> Report:
+def taken(config: Settings, journal: StoreReader, now: float, zone: tzinfo) -> Report:
     """Put the report together."""
     running, held = sorted_jobs(journal.jobs(state for state in State if state not in ENDED))
     state = service_state(config, journal)
@@ -207,14 +207,14 @@ def taken(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> Rep
     return Report(state.root, state.daemon, state.sign, page, state.counts, money, events)
 
 
-def _last_sign(config: Config) -> Heartbeat | None:
+def _last_sign(config: Settings) -> Heartbeat | None:
     try:
         return read_heartbeat(sign_path(journal_of(config)))
     except PermissionError:
         return None
 
 
-def money_report(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> MoneyReport:
+def money_report(config: Settings, journal: StoreReader, now: float, zone: tzinfo) -> MoneyReport:
     """Return what was spent, and what may be; it reads what was bought in the budget's day."""
     known, budget = journal.meta(BUDGET_DAY), config.budget
     day = day_of(Day(*known).found(now) if known else None, now, zone, journal.newest_purchase())
@@ -226,6 +226,6 @@ def money_report(config: Config, journal: StoreReader, now: float, zone: tzinfo)
     )
 
 
-def _balance(config: Config, journal: StoreReader) -> KnownBalance | None:
+def _balance(config: Settings, journal: StoreReader) -> KnownBalance | None:
     known = remembered(journal.meta(BALANCE), config.api.base_url)
     return KnownBalance(left(known, journal.charged_after), known.credits, known.at, known.low) if known else None

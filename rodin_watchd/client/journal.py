@@ -13,14 +13,14 @@ from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.adapters.ownership import holder
 from rodin_watchd.adapters.store.backup import can_grow
 from rodin_watchd.adapters.store.reader import JournalReader
-from rodin_watchd.config import Config, journal_path, lock_path
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import JournalError, OldJournalError
+from rodin_watchd.settings import Settings, journal_path, lock_path
 
 
-def journal_of(config: Config) -> Path:
+def journal_of(config: Settings) -> Path:
     """Return where the journal is."""
     return journal_path(config, os.environ)
 
@@ -31,7 +31,7 @@ def store_at(journal: Path) -> StoreReader:
 
 
 @contextlib.contextmanager
-def reader(config: Config) -> Iterator[StoreReader]:
+def reader(config: Settings) -> Iterator[StoreReader]:
     """Give the store, read-only. Raises JournalError."""
     path = journal_of(config)
     try:
@@ -80,7 +80,7 @@ def standstill(journal: Path) -> str:
     return message
 
 
-def daemon_of(config: Config) -> dict[str, Any] | None:
+def daemon_of(config: Settings) -> dict[str, Any] | None:
     """Return host and pid of the daemon that serves the root, None when none runs.
 
     While the root is a share that is away, the lock next to the journal shows it. Raises PermissionError if this user may

@@ -1,4 +1,4 @@
-"""The configuration: the sections of `config.toml` with their limits, checked as a whole; and where it and the API key are found.
+"""The configuration: the sections of `config.toml` with their limits, checked as a whole; and where the API key is found.
 
 Every field's description becomes its comment in the example file and its help in editors (`config.reference`). The API key is
 never in a `Config`, so nothing that prints or stores one can show it.
@@ -31,56 +31,28 @@ from pydantic import (
     model_validator,
 )
 
-from rodin_watchd.core.kinds import KINDS, AnyOptions, unfit_values
-from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN, PLUGIN_SCRATCH
+from rodin_watchd.core.any_options import AnyOptions, unfit_values
+from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.core.notifications import unfit
 from rodin_watchd.core.toml_text import LIMIT_BYTES, explain_validation_error, parse
 from rodin_watchd.core.waits import DAY_SECONDS
-from rodin_watchd.core.wire import is_loopback, usable_url
+from rodin_watchd.core.wire import is_loopback
 from rodin_watchd.errors import ConfigError, MissingKeyError
-
-_NOT_IN_BASE_URL: Final = re.compile(r"[?#\s]")
-_MOST_CREDITS: Final = 1_000_000
+from rodin_watchd.settings import DEFAULT_BASE_URL, MOST_CREDITS, as_base_url, as_credits, as_path
 
 
 def _path(value: object, info: ValidationInfo) -> object:
-    """Make a path absolute: `~` is the home folder, and a relative one starts from the folder of the config file."""
-    if not isinstance(value, str | Path):
-        return value
-    if not str(value).strip() or "\0" in str(value):
-        raise ValueError("must be a path, but is empty or contains a NUL")
-    try:
-        return Path((info.context or {}).get("folder", ""), Path(value).expanduser())
-    except RuntimeError:
-        raise ValueError("must be a path, but the home folder of its ~ is not known") from None
-
-
-def _base_url(value: str) -> str:
-    if not usable_url(value, loopback=True) or _NOT_IN_BASE_URL.search(value):
-        raise ValueError(
-            "must be an https:// address like https://api.hyper3d.com, without user name, password or query; "
-            "http:// is only for this machine (localhost, 127.0.0.1, [::1])"
-        )
-    return value.rstrip("/")
-
-
-def _credits(value: object) -> object:
-    """Make a number of credits exact: every digit of the file stays, and no float is used afterwards."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return Decimal(repr(value))
-    if isinstance(value, Decimal):
-        return value
-    raise ValueError("must be a number of credits, like 5 or 12.5")
+    return as_path(value, (info.context or {}).get("folder", Path()))
 
 
 FilePath: TypeAlias = Annotated[Path, BeforeValidator(_path)]
-BaseUrl: TypeAlias = Annotated[str, AfterValidator(_base_url), Field(json_schema_extra={"format": "uri"})]
+BaseUrl: TypeAlias = Annotated[str, AfterValidator(as_base_url), Field(json_schema_extra={"format": "uri"})]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=int(DAY_SECONDS))]
 Credits: TypeAlias = Annotated[
     Decimal,
-    BeforeValidator(_credits),
-    Field(ge=0, le=_MOST_CREDITS),
-    WithJsonSchema({"type": "number", "minimum": 0, "maximum": _MOST_CREDITS}),
+    BeforeValidator(as_credits),
+    Field(ge=0, le=MOST_CREDITS),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": MOST_CREDITS}),
 ]
 SecondsOrZero: TypeAlias = Annotated[float, Field(ge=0, le=int(DAY_SECONDS))]
 
@@ -134,7 +106,7 @@ class ApiSection(Section):
     """The vendor's API. The API key is never written here: set the environment variable RODIN_API_KEY, or key_file."""
 
     base_url: BaseUrl = Field(
-        default="https://api.hyper3d.com",
+        default=DEFAULT_BASE_URL,
         description="Address of the API: https, or http on this machine only (the emulator).",
     )
     key_file: FilePath | None = Field(
@@ -687,10 +659,6 @@ def _checked_key(text: str, origin: str) -> str:
 # ---- The file: found, read, checked as a whole ----------------------------------------------------------------------
 
 
-CONFIG_VARIABLE: Final = "RODIN_WATCHD_CONFIG"
-SYSTEM_CONFIG: Final = Path("/etc/rodin-watchd/config.toml")
-STATE_VARIABLE: Final = "STATE_DIRECTORY"  # systemd.exec(5), StateDirectory
-
 _KEY_ELSEWHERE: Final = (
     f"the key must not be in this file; remove it, and set {KEY_VARIABLE}, or name a file in api.key_file, "
     f"or use the systemd credential {CREDENTIAL_NAME}"
@@ -753,57 +721,3 @@ def _content(path: Path) -> bytes:
     except OSError as error:
         advice = "Give this user read permission, or run this as another user."
         raise ConfigError(f"{path} cannot be read: {error.strerror}.", advice=advice) from None
-
-
-def find_config(explicit: Path | None, environ: Mapping[str, str], cwd: Path) -> Path:
-    """Find the config file: the given one, else $RODIN_WATCHD_CONFIG, else ./config.toml, else the system's.
-
-    One that is named must be there: the next place is not tried. Raises ConfigError, which says where it looked.
-    """
-    named = environ.get(CONFIG_VARIABLE)
-    if explicit is not None:
-        places = {"--config": cwd / explicit}
-    elif named:
-        places = {f"${CONFIG_VARIABLE}": cwd / named}
-    else:
-        places = {"this folder": cwd / CONFIG_NAME, "this system": SYSTEM_CONFIG}
-    found = next((path for path in places.values() if _is_file(path)), None)
-    if found is None:
-        looked = ", ".join(f"{path} ({origin})" for origin, path in places.items())
-        raise ConfigError(
-            f"There is no config file at {looked}.",
-            advice=f"`rodin-watchd init DIR` makes one. Give its path with --config or in ${CONFIG_VARIABLE}.",
-        )
-    return found
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # in a folder that we may not look into
-        return False
-
-
-# ---- where the service keeps its own files --------------------------------------------------------------------------
-
-
-def journal_path(config: Config, environ: Mapping[str, str]) -> Path:
-    """Return where the journal is: folders.state, else systemd's StateDirectory, else hidden in the root."""
-    given = environ.get(STATE_VARIABLE, "").split(":")[0]
-    folder = config.folders.state or (Path(given) if given else config.folders.root / HIDDEN)
-    return folder / "journal.sqlite3"
-
-
-def scratch_path(config: Config, environ: Mapping[str, str]) -> Path:
-    """Return where plugins' temporary files are: in a folder for them alone, next to the journal."""
-    return journal_path(config, environ).with_name(PLUGIN_SCRATCH)
-
-
-def lock_path(config: Config) -> Path:
-    """Return the lock that the daemon of this root holds."""
-    return config.folders.root / HIDDEN / "lock"
-
-
-def lease_path(config: Config) -> Path:
-    """Return the lease that the daemon of this root holds, where one is needed."""
-    return lock_path(config).with_name("lease")

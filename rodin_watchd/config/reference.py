@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 import tomli_w
 
 from rodin_watchd.config import Config
-from rodin_watchd.core.kinds import KINDS, kinds_with
+from rodin_watchd.core.any_options import kinds_with
+from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.core.options import Node, allowed_words, plain_schema
 from rodin_watchd.core.sidecar import Sidecar
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from decimal import Decimal
 from itertools import product
 from math import prod
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import tomli_w
 
@@ -23,9 +23,12 @@ from rodin_watchd.core.kinds import Article, JobKind, article, article_of, kind_
 from rodin_watchd.core.layout import RECEIPT, REPORT, REPORT_DATA, SHEET
 from rodin_watchd.core.names import match_key, printable, safe_folder_name, split_name
 from rodin_watchd.core.options import declared
-from rodin_watchd.core.sidecar import MOST_JOBS, Preset, is_reference
+from rodin_watchd.core.references import MOST_JOBS, is_reference
 from rodin_watchd.errors import AlreadyDoneError, OutcomeUnknownError, OverBudgetError, Problem
 from rodin_watchd.model import OTHERS, InputFile, Job, OptionValue, Role, State, Variant
+
+if TYPE_CHECKING:
+    from rodin_watchd.core.sidecar import Preset
 
 # ---- Which jobs a set makes -----------------------------------------------------------------------------------------
 

@@ -10,10 +10,10 @@ from enum import StrEnum
 from itertools import islice, takewhile
 
 from rodin_watchd.core.batches import Choice, choices, with_own
+from rodin_watchd.core.kind_options import Options
 from rodin_watchd.core.kinds import KINDS, Article, article
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.machine import claim
-from rodin_watchd.core.options import Options
 from rodin_watchd.core.sets import ReadySet, View
 from rodin_watchd.core.sidecar import Preset, layered, layered_of_sequel, sequel_of
 from rodin_watchd.core.wording import in_credits

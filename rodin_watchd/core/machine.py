@@ -41,7 +41,6 @@ from rodin_watchd.core.batches import folders_in_use, once_more, taken_by, with_
 from rodin_watchd.core.kinds import Article, article_of
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import match_key, printable
-from rodin_watchd.core.notifications import CHOSEN, UNCHOSEN
 from rodin_watchd.core.schedule import KEPT_SECONDS, urgent_wait_seconds
 from rodin_watchd.core.waits import DAY_SECONDS, DOWNLOAD, LONGEST_WAIT_SECONDS, POLL, STEP, Backoff
 from rodin_watchd.core.wire import consumed, read_submit
@@ -236,6 +235,10 @@ def takes_place(job: Job) -> bool:
     """Return whether a job counts against `api.max_in_flight`: not one whose task the vendor does not know, as long as it says so."""
     return job.state in AT_VENDOR and not (job.problem and job.problem.code == TaskLostError.code)
 
+
+CHOSEN: Final = "chosen"
+UNCHOSEN: Final = "unchosen"
+"""The actions of the events that announce a choice among the jobs of a set."""
 
 ANSWERED = "answered"
 """The action of the event that keeps the vendor's raw answer to a submit."""

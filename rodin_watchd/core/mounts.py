@@ -14,14 +14,11 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from rodin_watchd.core.layout import ARCHIVE, FAILED, HIDDEN, INBOX, OUTBOX
 from rodin_watchd.core.machine import COPIED_TOGETHER, UNMARKED, copied, step_of
 from rodin_watchd.model import Job, Step
-
-ROOT_ID: Final = "root_id"
-"""The journal's key of the root that it belongs to."""
 
 
 class Mount(StrEnum):

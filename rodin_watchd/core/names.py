@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -59,29 +60,32 @@ _SYSTEM: Final = (
     r"|desktop\.ini|autorun\.inf|@eadir|@recycle|@recently-snapshot|#recycle|#snapshot|\$recycle\.bin|recycler"
     r"|system volume information|network trash folder|temporary items|lost\+found|__macosx"
 )
-_JUNK: Final = tuple(
-    (re.compile(pattern, re.DOTALL), reason)
-    for pattern, reason in (
-        (rf"\A(?:{_SYSTEM})\Z", "made by the operating system or the file server"),
-        (r"\A\._", "made by macOS next to the real file"),
-        (r"\A\.(?:nfs|smbdelete|fuse_hidden)", "a deleted file that is still open"),
-        (_CONFLICT, "a conflict copy made by a synchronising program"),
-        (r"\A[.~]syncthing[.~]|\A\.st(?:folder|versions|ignore)", "made by Syncthing"),
-        (r"\A\.dropbox", "made by Dropbox"),
-        (
-            r"\A\.~.*\.[0-9a-f]+\Z|\A\.(?:_sync_|sync_|owncloudsync|nextcloudsync)",
-            "made by Nextcloud or ownCloud",
-        ),
-        (r"\.icloud\Z", "not yet downloaded from iCloud"),
-        (r"\A~\$|\A\.?~lock\.", "the lock of a program that has a file open"),
-        (r"\A\.goutputstream-", "a temporary name (.goutputstream)"),
-        (rf"(?:{_TEMPORARY_SUFFIX}|\.gstmp)\Z", "a temporary name ({0})"),
-        (r"\.sb-[0-9a-f]{8}-[0-9a-z]{6}\Z", "a temporary name (.sb-…)"),
-        (r"~\Z|\A#.*#\Z", "a backup made by an editor"),
-        (r"\A~", "a temporary name (~)"),
-        (r"\A\.", "a hidden file"),
-    )
+_JUNK: Final = (
+    (rf"\A(?:{_SYSTEM})\Z", "made by the operating system or the file server"),
+    (r"\A\._", "made by macOS next to the real file"),
+    (r"\A\.(?:nfs|smbdelete|fuse_hidden)", "a deleted file that is still open"),
+    (_CONFLICT, "a conflict copy made by a synchronising program"),
+    (r"\A[.~]syncthing[.~]|\A\.st(?:folder|versions|ignore)", "made by Syncthing"),
+    (r"\A\.dropbox", "made by Dropbox"),
+    (
+        r"\A\.~.*\.[0-9a-f]+\Z|\A\.(?:_sync_|sync_|owncloudsync|nextcloudsync)",
+        "made by Nextcloud or ownCloud",
+    ),
+    (r"\.icloud\Z", "not yet downloaded from iCloud"),
+    (r"\A~\$|\A\.?~lock\.", "the lock of a program that has a file open"),
+    (r"\A\.goutputstream-", "a temporary name (.goutputstream)"),
+    (rf"(?:{_TEMPORARY_SUFFIX}|\.gstmp)\Z", "a temporary name ({0})"),
+    (r"\.sb-[0-9a-f]{8}-[0-9a-z]{6}\Z", "a temporary name (.sb-…)"),
+    (r"~\Z|\A#.*#\Z", "a backup made by an editor"),
+    (r"\A~", "a temporary name (~)"),
+    (r"\A\.", "a hidden file"),
 )
+
+
+@cache
+def _junk_patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Compile the patterns when the first name in an inbox is judged: most processes judge none."""
+    return tuple((re.compile(pattern, re.DOTALL), reason) for pattern, reason in _JUNK)
 
 
 def junk_reason(name: str) -> str | None:
@@ -90,29 +94,31 @@ def junk_reason(name: str) -> str | None:
     Takes one name, not a path, of a file or a folder; upper and lower case are the same. Pure, never raises.
     """
     key = match_key(name)
-    for pattern, reason in _JUNK:
+    for pattern, reason in _junk_patterns():
         if found := pattern.search(key):
             return reason.format(found[0])
     return None
 
 
-_COMPANIONS: Final = tuple(
-    re.compile(pattern, re.DOTALL | re.IGNORECASE)
-    for pattern in (
-        r"\A\.[~.]?syncthing[.~](?P<of>.+)\.tmp\Z",  # Syncthing
-        r"\A~syncthing~(?P<of>.+)\.tmp\Z",
-        r"\A\.(?P<of>.+)\.~[0-9a-f]+\Z",  # Nextcloud, ownCloud
-        r"\A(?P<of>.+)\.[0-9a-f]{8}\.partial\Z",  # rclone
-        r"\A(?P<of>.+)[.~-][0-9a-f]{4}\.ffs_tmp\Z",  # FreeFileSync
-        r"\A(?P<of>.+)_\.gstmp\Z",  # gsutil
-        rf"\A[.~]?(?P<of>.+?){_TEMPORARY_SUFFIX}\Z",
-        r"\A\.in\.(?P<of>.+)\.\Z",  # lftp
-        # rsync, by mkstemp(3): six letters and digits, hardly ever all of one sort as in `.chair.backup`
-        r"\A\.(?P<of>.+)\.(?!(?-i:[a-z]{6}|[A-Z]{6}|[0-9]{6})\Z)[0-9a-z]{6}\Z",
-        r"\A(?:~\$|\.~lock\.)(?P<of>.+?)#?\Z",  # office programs
-    )
+_COMPANIONS: Final = (
+    r"\A\.[~.]?syncthing[.~](?P<of>.+)\.tmp\Z",  # Syncthing
+    r"\A~syncthing~(?P<of>.+)\.tmp\Z",
+    r"\A\.(?P<of>.+)\.~[0-9a-f]+\Z",  # Nextcloud, ownCloud
+    r"\A(?P<of>.+)\.[0-9a-f]{8}\.partial\Z",  # rclone
+    r"\A(?P<of>.+)[.~-][0-9a-f]{4}\.ffs_tmp\Z",  # FreeFileSync
+    r"\A(?P<of>.+)_\.gstmp\Z",  # gsutil
+    rf"\A[.~]?(?P<of>.+?){_TEMPORARY_SUFFIX}\Z",
+    r"\A\.in\.(?P<of>.+)\.\Z",  # lftp
+    # rsync, by mkstemp(3): six letters and digits, hardly ever all of one sort as in `.chair.backup`
+    r"\A\.(?P<of>.+)\.(?!(?-i:[a-z]{6}|[A-Z]{6}|[0-9]{6})\Z)[0-9a-z]{6}\Z",
+    r"\A(?:~\$|\.~lock\.)(?P<of>.+?)#?\Z",  # office programs
 )
 """Temporary files that programs keep next to the file that they write, by the maker's documentation or source."""
+
+
+@cache
+def _companion_patterns() -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(pattern, re.DOTALL | re.IGNORECASE) for pattern in _COMPANIONS)
 
 
 def companion_of(name: str) -> str | None:
@@ -120,7 +126,7 @@ def companion_of(name: str) -> str | None:
 
     While `chair.glb.aria2` is next to `chair.glb`, that one is not finished. Pure, never raises.
     """
-    return next((found["of"] for pattern in _COMPANIONS if (found := pattern.search(name))), None)
+    return next((found["of"] for pattern in _companion_patterns() if (found := pattern.search(name))), None)
 
 
 def match_key(name: str) -> str:

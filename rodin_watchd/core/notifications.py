@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import tomli_w
 
+from rodin_watchd.core.machine import CHOSEN, UNCHOSEN
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import advice_in_full, changed_inputs, sentences
@@ -28,10 +29,6 @@ HOOK_OF: Mapping[State, str] = {
     State.HELD: "rodin_held",
 }
 """Which hook announces which state."""
-
-CHOSEN: Final = "chosen"
-UNCHOSEN: Final = "unchosen"
-"""The actions of the events that announce a choice among the jobs of a set."""
 
 CHOICE: Final = "rodin_chosen"
 """The hook that announces which job of a set was chosen, and which is not any more."""
@@ -57,7 +54,7 @@ MOST_TRIES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Announcer:
+class PluginAnnouncer:
     """Knows which plugins are called for what: plugins by hook, in the order in which they are called."""
 
     plugins: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -84,10 +81,6 @@ class Announcer:
 
     def _owed(self, hook: str, arguments: Mapping[str, Any]) -> list[OwedCall]:
         return [OwedCall(hook, plugin, arguments) for plugin in self.plugins.get(hook, ())]
-
-
-SILENT = Announcer()
-"""No plugin is called for anything."""
 
 
 def plugin_news(plugin: str, words: str) -> str:

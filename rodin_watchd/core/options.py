@@ -1,23 +1,20 @@
-"""The options of the vendor's tasks: what each kind of job declares once, and what is made of it.
+"""The options of the vendor's tasks: what is made of what each kind of job declares once.
 
-A kind of job declares its options as the fields of a model (`core.kinds`). From a field come the sidecar's and the config's
+A kind of job declares its options as the fields of a model (`core.kind_options`). Nothing here makes such a model, so whoever
+only reads jobs loads none, nor the library that checks them. From a field come the sidecar's and the config's
 key, what may stand there, its words in the schemas and the example files, the text part that is sent, the receipt's entry,
 and what the fingerprint makes of it. `docs/intake.md` has the table of them for artists (`tools/write_docs.py`).
 """
 
 from __future__ import annotations
 
-import json
-import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
-
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from rodin_watchd.core.names import printable
 
@@ -34,56 +31,6 @@ _UNSEEN: Final = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
 The two joiners (U+200C, U+200D) are not among them: they change what is read, in Persian and in emoji.
 """
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for tab and line feed
-
-
-def _without_control(text: str) -> str:
-    if _CONTROL.search(text):
-        raise ValueError("must not contain control characters other than tabs and line breaks")
-    return text
-
-
-Seed: TypeAlias = Annotated[int, Field(ge=0, le=65535)]
-
-Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_without_control)]
-"""Text that is passed on as it is."""
-
-Prompt: TypeAlias = Annotated[str, Field(min_length=1, max_length=2500), AfterValidator(_without_control)]
-
-_LONGEST_EDGE: Final = 1_000_000
-
-
-def _box(value: object) -> str:
-    """Return three numbers, or the text of them, as they are sent: as JSON, as the vendor's own client does it.
-
-    Checked here because the vendor answers a malformed list with HTTP 500 (API contract, additions): then nobody knows whether
-    the set was charged, and it is held.
-    """
-    try:
-        numbers = json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        numbers = None
-    if not isinstance(numbers, list) or [type(number) for number in numbers] != [int] * 3:
-        raise ValueError("must be three whole numbers, for instance [100, 100, 100]")
-    if not all(0 < number <= _LONGEST_EDGE for number in numbers):
-        raise ValueError(f"must be three whole numbers from 1 to {_LONGEST_EDGE}")
-    return json.dumps(numbers)
-
-
-Box: TypeAlias = Annotated[
-    str,
-    BeforeValidator(_box),
-    WithJsonSchema(
-        {
-            "type": "array",
-            "items": {"type": "integer", "minimum": 1, "maximum": _LONGEST_EDGE},
-            "minItems": 3,
-            "maxItems": 3,
-        }
-    ),
-]
-"""Width, height and length of a box. A job keeps the text that is sent, and receipts show it; that text is taken as well."""
-
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -99,35 +46,14 @@ class Sent:
     canonical: OptionValue | None = None
 
 
-def option_words(description: str, example: OptionValue | list[int], left_out: str) -> Any:  # noqa: ANN401 - pydantic's own type for fields
-    """Return what is said of an option in the schemas and examples, with what holds where it is left out."""
-    return Field(description=f"{description} Without it, {left_out}.", examples=[example])
-
-
-class Options(BaseModel):
-    """What the vendor is asked for: the base of each kind's own model.
-
-    Only options that are set are sent; for all others the vendor's own defaults apply.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
-
-
 @cache
-def declared(model: type[Options]) -> Mapping[str, Sent]:
+def declared(model: type[BaseModel]) -> Mapping[str, Sent]:
     """Return how each option of a model is sent, by the key that sidecars and the journal use, in the order of the fields."""
     said = ((name, [m for m in f.metadata if isinstance(m, Sent)]) for name, f in model.model_fields.items())
     return MappingProxyType({name: sent[0] for name, sent in said if sent})
 
 
-@cache
-def choices(model: type[Options]) -> Mapping[str, str]:
-    """Return the options that are a choice of words, each with the vendor's default: what is made, and so how long it takes."""
-    found = declared(model).items()
-    return MappingProxyType({name: sent.default for name, sent in found if isinstance(sent.default, str)})
-
-
-def frozen(options: Options) -> dict[str, OptionValue]:
+def frozen(options: BaseModel) -> dict[str, OptionValue]:
     """Give the options that are set, ready to be stored with a job and sent."""
     return options.model_dump(include=set(declared(type(options))), exclude_none=True)
 
@@ -144,7 +70,7 @@ def text_of(value: OptionValue) -> str:
     return format(number.normalize(), "f") if number else "0"
 
 
-def canonical(model: type[Options], options: Mapping[str, OptionValue]) -> dict[str, str]:
+def canonical(model: type[BaseModel], options: Mapping[str, OptionValue]) -> dict[str, str]:
     """Return what options mean, whatever their spelling: what says what holds anyway is left out, 1.0 is 1.
 
     Text counts by its words: not by how much space is around and between them, in whichever way their accents are stored
@@ -166,7 +92,7 @@ def words_of(text: str) -> str:
 
 
 @cache
-def _left_out(model: type[Options]) -> Mapping[str, str]:
+def _left_out(model: type[BaseModel]) -> Mapping[str, str]:
     said = declared(model).items()
     return MappingProxyType({name: _spelled(s.canonical) for name, s in said if s.canonical is not None})
 

@@ -33,7 +33,8 @@ from rodin_watchd.core.formats import (
 from rodin_watchd.core.kinds import DEFAULT, KINDS, FileRule, JobKind
 from rodin_watchd.core.layout import BUILT, DOWNLOADS, RECEIPT, REPORT, REPORT_DATA, RESULTS
 from rodin_watchd.core.names import match_key, printable, split_name
-from rodin_watchd.core.sidecar import MOST_JOBS, PRESET_NAME, Misread, Sidecar, resolve_member, says
+from rodin_watchd.core.references import MOST_JOBS, resolve_member
+from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Sidecar, says
 from rodin_watchd.core.wording import a_list
 from rodin_watchd.errors import AmbiguousSetError, FileRefusedError, Problem, SidecarError
 from rodin_watchd.model import Entry, Kind, Role

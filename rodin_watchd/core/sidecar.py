@@ -15,23 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, TypeAlias, Ty
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from rodin_watchd.core.kinds import (
-    DEFAULT,
-    KINDS,
-    SEQUELS,
-    THEN_KEYS,
-    WITH_SEQUELS,
-    AnyOptions,
-    AnyRequest,
-    JobKind,
-    KindName,
-    SequelName,
-    kinds_with,
-    unfit_values,
-)
+from rodin_watchd.core.any_options import AnyOptions, AnyRequest, KindName, SequelName, kinds_with, unfit_values
+from rodin_watchd.core.kind_options import Options, Prompt, Seed
+from rodin_watchd.core.kinds import DEFAULT, KINDS, SEQUELS, THEN_KEYS, WITH_SEQUELS, JobKind
 from rodin_watchd.core.names import match_key
 from rodin_watchd.core.notifications import unfit
-from rodin_watchd.core.options import Options, Prompt, Seed, declared, frozen, quoted, words_of
+from rodin_watchd.core.options import declared, frozen, quoted, words_of
+from rodin_watchd.core.references import MOST_JOBS, resolve_member
 from rodin_watchd.core.toml_text import (
     LIMIT_BYTES,
     MOST_PROBLEMS,
@@ -71,9 +61,6 @@ def _one_word(again: bool | str) -> bool | str:
 Again: TypeAlias = Annotated[bool | Annotated[str, Field(min_length=1, max_length=100)], AfterValidator(_one_word)]
 """Consent to pay once more; what it is worth says `core.dedup`."""
 
-MOST_JOBS: Final = 64
-"""So many jobs are made of one set at most."""
-
 
 def _all_different(values: list[_Value]) -> list[_Value]:
     """Return a list whose values differ: two jobs of one set that are the same would be one purchase."""
@@ -99,8 +86,6 @@ _EITHER: Final = (("seed", "seeds"), ("prompt", "prompts"), ("variants", "seeds"
 
 _Model = TypeVar("_Model", bound="Preset")
 
-_DRIVE: Final = re.compile(r"[A-Za-z]:")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ONE_SET_ONLY: Final = "this belongs into the TOML file of one set: _folder.toml is for every set of its folder"
 _NOT_IN_PRESETS: Final = MappingProxyType(
     {
@@ -444,41 +429,3 @@ def layered_plugins(*layers: Preset | Misread) -> dict[str, dict[str, object]]:
         for name, table in layer.plugins.items():
             tables[name] = {**tables.get(name, {}), **table}
     return tables
-
-
-def resolve_member(reference: str, folder: str) -> str:
-    r"""Find what a sidecar names: `reference` starts from the sidecar's `folder`; the result from the inbox.
-
-    `folder` is relative to the inbox, "" for the inbox itself. Both `/` and `\` separate. Pure arithmetic: nothing is
-    looked up, and links are not followed. Raises SidecarError for what is empty, absolute, no file name, leads out, or holds control characters.
-    """
-    if _CONTROL.search(reference):
-        raise SidecarError(f"{quoted(reference)} holds a control character: write paths with / or in 'single quotes'")
-    steps = reference.replace("\\", "/").split("/")
-    if reference[:1] in ("/", "\\") or _DRIVE.match(reference):
-        raise SidecarError(
-            f"{quoted(reference)} is an absolute path: write it as seen from the folder of the TOML file"
-        )
-    if steps[-1] in ("", ".", ".."):
-        raise SidecarError(f"{quoted(reference)} does not name a file")
-    return "/".join(_walk(reference, folder.split("/") + steps))
-
-
-def is_reference(name: str) -> bool:
-    """Return whether a sidecar can name a file of this name that is next to it."""
-    try:
-        return name.isprintable() and resolve_member(name, "") == name
-    except SidecarError:
-        return False
-
-
-def _walk(reference: str, steps: list[str]) -> list[str]:
-    place: list[str] = []
-    for step in steps:
-        if step == ".." and not place:
-            raise SidecarError(f"{quoted(reference)} leads out of the inbox")
-        if step == "..":
-            place.pop()
-        elif step not in ("", "."):
-            place.append(step)
-    return place

@@ -23,7 +23,6 @@ from rodin_watchd.core.approval import Changes, GateKey, Pass
 from rodin_watchd.core.dedup import Provenance
 from rodin_watchd.core.kinds import Article
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.notifications import SILENT, Announcer
 from rodin_watchd.core.proof import Refusal, Settled, Since
 from rodin_watchd.core.refusals import FailedTries, InARow
 from rodin_watchd.model import Event, HookRun, Job, OwedCall, ServiceEvent, State, Transition
@@ -35,6 +34,9 @@ DUE: Final = "due"
 DONE: Final = "done"
 FAILED: Final = "failed"
 """What came of a plugin's call (`HookRun.outcome`)."""
+
+ROOT_ID: Final = "root_id"
+"""The journal's key of the root that it belongs to."""
 
 COPIED_AT: Final = "copied_at"
 """The key of the mark that a backup carries, and the journal itself never: when it was made."""
@@ -64,6 +66,32 @@ class CommandReply:
     command_id: int
     message: str
     ok: bool = True
+
+
+class Announcer(Protocol):
+    """Gives the calls of plugins that a move or an event owes; they are stored with it (`core.notifications.PluginAnnouncer`)."""
+
+    def of_move(self, move: Transition, now: float) -> list[OwedCall]:
+        """Return the calls that a move owes."""
+
+    def of_service(self, event: ServiceEvent) -> list[OwedCall]:
+        """Return the calls that an event of the service owes."""
+
+
+class _Nobody:
+    """Is called when there is no plugin."""
+
+    def of_move(self, move: Transition, now: float) -> list[OwedCall]:  # noqa: ARG002 - the protocol's
+        """Return no call."""
+        return []
+
+    def of_service(self, event: ServiceEvent) -> list[OwedCall]:  # noqa: ARG002 - the protocol's
+        """Return no call."""
+        return []
+
+
+SILENT: Final[Announcer] = _Nobody()
+"""No plugin is called for anything."""
 
 
 class Beside(NamedTuple):

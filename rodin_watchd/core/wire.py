@@ -20,7 +20,7 @@ from enum import Enum
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
+from rodin_watchd.core.file_kinds import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
 from rodin_watchd.core.kinds import JobKind
 from rodin_watchd.core.names import split_name
 from rodin_watchd.core.options import declared, text_of, words_of

@@ -11,9 +11,10 @@ from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Arrival, Changes, Found, Gate, Pass, is_below, version_of
 from rodin_watchd.core.budget import Allowance
 from rodin_watchd.core.claims import Turn, bill, jobs_of, wanted
-from rodin_watchd.core.health import Reason, Standstill
+from rodin_watchd.core.health import Standstill
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.sets import ReadySet, View, WaitingSet
+from rodin_watchd.core.stillness import Reason
 from rodin_watchd.core.store import Beside, CommandReply, Store, StoreReader
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Entry, Job, State

@@ -14,7 +14,7 @@ from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.adapters.rodin_client import RodinClient, Route, Timeouts
 from rodin_watchd.adapters.systemd import Manager, Pulse
 from rodin_watchd.adapters.watcher import Watcher, open_watcher
-from rodin_watchd.config import Config, scratch_path
+from rodin_watchd.config import Config
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.store import DONE
@@ -28,6 +28,7 @@ from rodin_watchd.service.plugins import Catalogue, Plugins, Say, chosen, hosted
 from rodin_watchd.service.pool import MessageQueue
 from rodin_watchd.service.status import Display
 from rodin_watchd.service.steps.tools import Tools
+from rodin_watchd.settings import scratch_path
 
 SYSTEM_CLOCK = Clock(time.time, time.monotonic, random.random)
 

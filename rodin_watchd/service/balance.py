@@ -34,7 +34,6 @@ from rodin_watchd.core.balance import (
     unwatched_text,
 )
 from rodin_watchd.core.budget import is_over_budget
-from rodin_watchd.core.health import Reason
 from rodin_watchd.core.kinds import Article, article_of, cheapest
 from rodin_watchd.core.machine import AT_VENDOR, SENDING, is_disputed
 from rodin_watchd.core.notifications import Notice
@@ -78,6 +77,7 @@ from rodin_watchd.core.refusals import (
     room,
     why_stopped,
 )
+from rodin_watchd.core.stillness import Reason
 from rodin_watchd.core.store import Store
 from rodin_watchd.errors import Lane, Problem
 from rodin_watchd.model import Job, State, Transition

@@ -22,10 +22,11 @@ from rodin_watchd.core.budget import (
     promised,
     put_off,
 )
-from rodin_watchd.core.health import Reason, Standstill
+from rodin_watchd.core.health import Standstill
 from rodin_watchd.core.kinds import Article
 from rodin_watchd.core.machine import LOSS, SUBMITS, Loss
 from rodin_watchd.core.proof import BASELINE
+from rodin_watchd.core.stillness import Reason
 from rodin_watchd.core.store import COPIED_AT, Store
 from rodin_watchd.core.waits import CALLS, RateBudget
 from rodin_watchd.core.wording import local

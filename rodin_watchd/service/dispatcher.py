@@ -18,7 +18,6 @@ from rodin_watchd.core.balance import held_unsure, of_task
 from rodin_watchd.core.batches import all_bought, awaited
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
 from rodin_watchd.core.dedup import content_of, twin_of
-from rodin_watchd.core.health import Reason
 from rodin_watchd.core.kinds import article_of, kind_of
 from rodin_watchd.core.machine import SUBMITS
 from rodin_watchd.core.mounts import Mount
@@ -46,6 +45,7 @@ from rodin_watchd.core.pauses import (
 )
 from rodin_watchd.core.proof import Settled
 from rodin_watchd.core.schedule import poll_delay_seconds
+from rodin_watchd.core.stillness import Reason
 from rodin_watchd.core.store import NO_META
 from rodin_watchd.errors import (
     DiskError,

@@ -18,9 +18,10 @@ from typing import Generic, NamedTuple, TypeVar
 from rodin_watchd.adapters.spool.inbox import Branch, Inbox
 from rodin_watchd.config import Config
 from rodin_watchd.config import IntakeSection as IntakeSettings
+from rodin_watchd.core.any_options import unfit_values
 from rodin_watchd.core.batches import count, too_many
 from rodin_watchd.core.formats import FileVerdict, Wholeness
-from rodin_watchd.core.kinds import KINDS, unfit_values
+from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.core.names import companion_of, match_key, printable
 from rodin_watchd.core.pairing import LEFTOVERS, Candidate, Member, Pairing, is_apart, pair
 from rodin_watchd.core.receipt import is_ours

@@ -26,8 +26,6 @@ from rodin_watchd.core.machine import ENDED, LOSS, SENDING, SUBMITS, Loss, noted
 from rodin_watchd.core.notifications import (
     NOTICE_KINDS,
     PLUGIN_NEWS,
-    SILENT,
-    Announcer,
     Notice,
     Notices,
     all_noticed,
@@ -37,7 +35,7 @@ from rodin_watchd.core.notifications import (
 from rodin_watchd.core.proof import NO_TRAFFIC, Settled
 from rodin_watchd.core.refusals import BESIDE, MOST_DOCUMENTED, MOST_FOR_A_SET
 from rodin_watchd.core.schedule import vendor_seconds
-from rodin_watchd.core.store import NO_META, Affordable, Beside, CommandReply, Store
+from rodin_watchd.core.store import NO_META, SILENT, Affordable, Announcer, Beside, CommandReply, Store
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError, Lane, Problem
 from rodin_watchd.log_lines import NOBODY, LogValue, fields, fields_of_plugin, fields_of_problem
 from rodin_watchd.model import Entry, Job, ServiceEvent, Signature, State, Transition

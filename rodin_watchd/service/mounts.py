@@ -22,10 +22,9 @@ from rodin_watchd.adapters.spool.beneath import Anchor, ServedFolderError
 from rodin_watchd.adapters.spool.mounts import Glance, Mounts, leave_mark_in, read_mark, refusal
 from rodin_watchd.adapters.spool.statx import birth_at
 from rodin_watchd.adapters.store.backup import how_to_recover
-from rodin_watchd.core.health import Reason, Standstill, away_word
+from rodin_watchd.core.health import Standstill
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.mounts import (
-    ROOT_ID,
     Birth,
     Closed,
     Identity,
@@ -45,7 +44,8 @@ from rodin_watchd.core.mounts import (
 )
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import PAGE, Page
-from rodin_watchd.core.store import Store, StoreReader
+from rodin_watchd.core.stillness import Reason, away_word
+from rodin_watchd.core.store import ROOT_ID, Store, StoreReader
 from rodin_watchd.errors import (
     DiskError,
     FolderGoneError,

@@ -18,12 +18,11 @@ from rodin_watchd.adapters.store.backup import is_ballast, refuse_foreign_backup
 from rodin_watchd.adapters.store.files import finish, make_private
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, Tell, silent
-from rodin_watchd.config import Config, journal_path, lease_path, lock_path
+from rodin_watchd.config import Config
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
-from rodin_watchd.core.notifications import Announcer
 from rodin_watchd.core.pauses import PAUSES, after_start, remembered_pauses, stored_pauses
 from rodin_watchd.core.proof import BASELINE
-from rodin_watchd.core.store import COPIED_AT, TOO_OLD, Store
+from rodin_watchd.core.store import COPIED_AT, TOO_OLD, Announcer, Store
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.own_file import refuse_foreign_at
 from rodin_watchd.service.budget import BudgetDay
@@ -36,6 +35,7 @@ from rodin_watchd.service.mounts import MountKeeper, Standing
 from rodin_watchd.service.orphans import Orphans
 from rodin_watchd.service.snapshot import Monitor
 from rodin_watchd.service.web_page import WebPage
+from rodin_watchd.settings import journal_path, lease_path, lock_path
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,9 @@ from rodin_watchd.adapters.plugin_host import (
     clean_environ,
 )
 from rodin_watchd.adapters.plugin_host.finding import FoundPlugin, Origin, find
-from rodin_watchd.config import Config, journal_path, scratch_path
+from rodin_watchd.config import Config
 from rodin_watchd.config import PluginsSection as Settings
-from rodin_watchd.core.notifications import MOST_TRIES, OWN, Announcer, plugin_news
+from rodin_watchd.core.notifications import MOST_TRIES, OWN, PluginAnnouncer, plugin_news
 from rodin_watchd.core.pauses import Breaker
 from rodin_watchd.core.store import DONE, DUE, FAILED
 from rodin_watchd.core.waits import PLUGIN_CALL
@@ -35,6 +35,7 @@ from rodin_watchd.errors import PluginAsideError, PluginError, PluginLoadError, 
 from rodin_watchd.log_lines import fields_of_plugin
 from rodin_watchd.model import HookRun, Job
 from rodin_watchd.service.clock import Clock
+from rodin_watchd.settings import journal_path, scratch_path
 
 log = logging.getLogger("rodin_watchd")
 
@@ -74,7 +75,7 @@ class Plugins:
         say: Say,
     ) -> None:
         self.settings = settings
-        self.announcer = Announcer({hook: self._ordered(names) for hook, names in hooks.items()})
+        self.announcer = PluginAnnouncer({hook: self._ordered(names) for hook, names in hooks.items()})
         self.known = known  # those that sets may have settings for, in use or not
         self.names = frozenset(name for names in hooks.values() for name in names)
         self._host = host

@@ -17,16 +17,12 @@ from typing import TYPE_CHECKING
 
 from rodin_watchd.adapters.heartbeat import leave_heartbeat
 from rodin_watchd.core.batches import awaited
-from rodin_watchd.core.health import (
-    INCOMPLETE,
-    READY,
-    SETTLING,
-    SILENT,
-    UNMOVABLE,
-    Health,
-    Meter,
+from rodin_watchd.core.health import INCOMPLETE, READY, SETTLING, SILENT, UNMOVABLE, Health, Meter, Standstill
+from rodin_watchd.core.mounts import Mount
+from rodin_watchd.core.names import printable
+from rodin_watchd.core.status import MOST_LISTED, Line, Page, ended_line, sorted_jobs
+from rodin_watchd.core.stillness import (
     Reason,
-    Standstill,
     Stillness,
     away_word,
     headline,
@@ -35,9 +31,6 @@ from rodin_watchd.core.health import (
     overdue,
     stopped_by,
 )
-from rodin_watchd.core.mounts import Mount
-from rodin_watchd.core.names import printable
-from rodin_watchd.core.status import MOST_LISTED, Line, Page, ended_line, sorted_jobs
 from rodin_watchd.core.wording import local, set_name
 from rodin_watchd.errors import DiskError, Lane
 from rodin_watchd.log_lines import Trouble, why

@@ -9,10 +9,11 @@ from datetime import tzinfo
 
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.core.failures import is_already_done
-from rodin_watchd.core.health import PAUSED_BY_REQUEST, Reason, Standstill, reasons_of_pauses
+from rodin_watchd.core.health import Standstill
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.schedule import alarm, plain_alarm, pressing
 from rodin_watchd.core.status import FRESH_SECONDS, PAGE, Page, signed, status_text
+from rodin_watchd.core.stillness import PAUSED_BY_REQUEST, Reason, reasons_of_pauses
 from rodin_watchd.core.store import Store
 from rodin_watchd.core.wording import page_notice
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError, Problem

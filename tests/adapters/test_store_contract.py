@@ -15,7 +15,7 @@ from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.core.approval import Changes, GateKey, Pass
 from rodin_watchd.core.dedup import Provenance
-from rodin_watchd.core.notifications import Announcer
+from rodin_watchd.core.notifications import PluginAnnouncer
 from rodin_watchd.core.pauses import PAUSES, remembered_pauses, renewed, stored_pauses
 from rodin_watchd.core.proof import Settled
 from rodin_watchd.core.store import (
@@ -588,7 +588,7 @@ def test_a_held_set_has_a_number_of_its_own(store: Store) -> None:
 
 def test_what_plugins_are_owed_is_stored_with_the_move(store: Store) -> None:
     """Once for each event, due until it was made; and it can be made again."""
-    announcer = Announcer({"rodin_failed": ["p"], "rodin_service": ["p"]})
+    announcer = PluginAnnouncer({"rodin_failed": ["p"], "rodin_service": ["p"]})
     job = led(store, a_job(), S.FAILING)
     store.commit([Transition(replace(job, state=S.FAILED), "failed")], NOW, announcer=announcer)
     store.note_service_event(ServiceEvent(NOW, "paused", "x", "api"), announcer)

@@ -23,12 +23,13 @@ main()
 """
 
 
-def modules_after(*arguments: str, cwd: Path) -> set[str]:
-    """Return the modules that a command has loaded at its end."""
-    code = LOADED.format(arguments=list(arguments))
+def modules_after(*arguments: str, cwd: Path, code: int = 0) -> set[str]:
+    """Return the modules that a command has loaded at its end, which it reaches with this exit code."""
+    program = LOADED.format(arguments=list(arguments))
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=cwd, env=environment()
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=cwd, env=environment()
     )
+    assert run.returncode == code, run.stderr
     return set(json.loads(run.stderr.splitlines()[-1]))
 
 
@@ -51,6 +52,45 @@ def test_looking_loads_neither_the_daemon_nor_the_client(command: tuple[str, ...
     loaded = modules_after(*command, "--help", cwd=tmp_path)
     assert f"rodin_watchd.cli.{COMMANDS[command[0]][0].partition(':')[0]}" in loaded
     assert not {"requests", "urllib3", "rich", "PIL", "watchdog", "rodin_watchd.service.daemon"} & loaded
+
+
+HEAVY = {"pydantic", "pydantic_core", "pluggy", "requests", "urllib3", "http", "rich", "PIL", "watchdog", "asyncio"}
+"""What a process that only looks has no use for: each costs it a tenth of its time or more."""
+
+
+@pytest.mark.parametrize("command", [("status",), ("list",), ("show", "chair"), ("health",)])
+def test_looking_loads_no_more_than_it_needs(stage: Stage, command: tuple[str, ...]) -> None:
+    """A person who looks waits for each module: the configuration is read without the library that checks all of it."""
+    stage.journaled(a_job())
+    loaded = modules_after(*command, "--config", str(stage.config), cwd=stage.root, code=int(command == ("health",)))
+    assert not HEAVY & loaded
+    assert (
+        not {"rodin_watchd.config", "rodin_watchd.v1", "rodin_watchd.core.sidecar", "rodin_watchd.core.formats"}
+        & loaded
+    )
+
+
+def test_completing_loads_no_more_than_it_needs(stage: Stage) -> None:
+    """The shell waits for it at each TAB."""
+    stage.journaled(a_job())
+    code = (
+        "import json, sys; from click.shell_completion import ShellComplete; from rodin_watchd.cli.main import cli; "
+        f"words = ['show', '--config', {str(stage.config)!r}]; "
+        "ShellComplete(cli, {}, 'rodin-watchd', '_X').get_completions(words, ''); print(json.dumps(sorted(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
+    assert "rodin_watchd.adapters.store.reader" in run.stdout
+    assert not HEAVY & set(json.loads(run.stdout))
+
+
+def test_a_mistake_elsewhere_in_the_config_does_not_keep_anybody_from_looking(stage: Stage) -> None:
+    """The service goes on with the configuration that it has; where there is no journal, the mistake may be why."""
+    stage.config.write_text("[budgets]\nper_day = 3\n")
+    run = stage.told("status")
+    assert run.returncode == 2
+    assert "budgets" in run.stderr
+    stage.journaled(a_job())
+    assert stage.told("status").returncode == 0
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from rodin_watchd.core.file_kinds import FILE_KINDS, advice_of, sniff
 from rodin_watchd.core.formats import (
     IMAGE_EXTENSIONS,
     JPEG_LIMIT_BYTES,
@@ -25,7 +26,6 @@ from rodin_watchd.core.formats import (
     image_extension,
     probe,
 )
-from rodin_watchd.core.formats.file_kinds import FILE_KINDS, advice_of, sniff
 from rodin_watchd.core.formats.source import FileVerdict, Wholeness
 
 if TYPE_CHECKING:

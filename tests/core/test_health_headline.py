@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from job_samples import a_job
 
-from rodin_watchd.core.health import headline
+from rodin_watchd.core.stillness import headline
 from rodin_watchd.model import State
 
 

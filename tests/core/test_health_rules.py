@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from rodin_watchd.core.health import Health, Stillness, is_stopped, observed, overdue, verdict
+from rodin_watchd.core.health import Health, verdict
 from rodin_watchd.core.mounts import Mount
+from rodin_watchd.core.stillness import Stillness, is_stopped, observed, overdue
 from rodin_watchd.errors import Lane, OverBudgetError
 from rodin_watchd.model import Job, State
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from rodin_watchd.core.kinds import TextureOptions
+from rodin_watchd.core.kind_options import TextureOptions
 from rodin_watchd.core.options import frozen
 
 

@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from job_samples import NOW, TASK, a_job
 
-from rodin_watchd.core.kinds import TEXTURE
+from rodin_watchd.core.kinds import KINDS, TEXTURE, JobKind
+from rodin_watchd.core.options import declared
 from rodin_watchd.core.schedule import (
     expected_left_seconds,
     poll_delay_seconds,
@@ -39,6 +40,13 @@ histories = st.lists(st.floats(0, 1e6), max_size=60)
 def test_a_kind_is_what_makes_a_task_long(options: dict[str, OptionValue], kind: str) -> None:
     """Format, material and resolution, with the vendor's defaults spelled out."""
     assert TEXTURE.duration_class(options) == kind
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_what_makes_a_task_long_is_what_its_options_say(kind: JobKind) -> None:
+    """Each option that is a choice of words, with the vendor's default, in the order in which they are declared."""
+    choices = {name: sent.default for name, sent in declared(kind.options).items() if isinstance(sent.default, str)}
+    assert list(kind.durations_by.items()) == list(choices.items())
 
 
 def test_a_watched_task_is_measured() -> None:

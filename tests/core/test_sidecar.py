@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rodin_watchd.core.kinds import GENERATE, TextureOptions
-from rodin_watchd.core.sidecar import Preset, Sidecar, layered, read_preset, read_sidecar, resolve_member
+from rodin_watchd.core.kind_options import TextureOptions
+from rodin_watchd.core.kinds import GENERATE
+from rodin_watchd.core.references import resolve_member
+from rodin_watchd.core.sidecar import Preset, Sidecar, layered, read_preset, read_sidecar
 from rodin_watchd.errors import Fault, Scope, SidecarError
 
 EVERYTHING = b"""

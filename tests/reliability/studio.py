@@ -32,7 +32,7 @@ from workshop import KEY, Workshop
 from rodin_watchd.adapters.systemd import Manager, Pulse
 from rodin_watchd.cli import commands as act
 from rodin_watchd.cli.main import cli
-from rodin_watchd.config import Config, journal_path
+from rodin_watchd.config import Config
 from rodin_watchd.core.layout import MARK, SUBMITS_NOTE
 from rodin_watchd.core.machine import RESTING
 from rodin_watchd.core.waits import DAY_SECONDS
@@ -42,6 +42,7 @@ from rodin_watchd.emulator.server import Emulator
 from rodin_watchd.model import Job, State
 from rodin_watchd.service import pool
 from rodin_watchd.service.reload import Serving, serving
+from rodin_watchd.settings import journal_path
 
 OURS = ("REPORT.txt", "report.toml", "job.toml")
 SECTIONS = {"intake": {"incomplete_seconds": 60, "pair_minutes": 1}}

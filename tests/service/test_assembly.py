@@ -8,9 +8,9 @@ import pytest
 from workshop import KEY, Hands, Workshop
 
 from rodin_watchd.adapters.ownership import holder
-from rodin_watchd.config import lock_path
 from rodin_watchd.errors import AlreadyRunningError, ConfigError, DiskError, FolderGoneError, RootAwayError
 from rodin_watchd.service.assembly import assembled
+from rodin_watchd.settings import lock_path
 
 NOWHERE = "http://127.0.0.1:9"
 

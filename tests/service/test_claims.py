@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rodin_watchd.core.claims import Claims, Turn, claims, copied_paths, taken_paths
-from rodin_watchd.core.kinds import TextureOptions
+from rodin_watchd.core.kind_options import TextureOptions
 from rodin_watchd.core.pairing import Candidate, Member
 from rodin_watchd.core.sets import ReadySet, View
 from rodin_watchd.errors import SidecarError

@@ -20,13 +20,13 @@ from workshop import KEY, Vendor, Workshop, image, lockstep, model, workshop
 
 from rodin_watchd.adapters.ownership import HEARTBEAT_SECONDS, Lock, holder_of, read_lease
 from rodin_watchd.adapters.spool.mounts import Mounts, read_mark
-from rodin_watchd.config import lease_path
 from rodin_watchd.core.layout import MARK
 from rodin_watchd.core.mounts import PATHS, Mark, Mount
 from rodin_watchd.errors import AlreadyRunningError, FolderGoneError, JournalError, OwnerError, RootAwayError
 from rodin_watchd.model import State
 from rodin_watchd.service.assembly import assembled
 from rodin_watchd.service.mounts import place_of
+from rodin_watchd.settings import lease_path
 
 
 def bare(place: Path) -> list[str]:

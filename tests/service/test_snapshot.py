@@ -14,21 +14,13 @@ from workshop import Vendor, working, workshop
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.core.claims import Turn
-from rodin_watchd.core.health import (
-    INCOMPLETE,
-    READY,
-    STANDSTILLS,
-    UNMOVABLE,
-    Reason,
-    Standstill,
-    away_word,
-    reasons_of_pauses,
-)
+from rodin_watchd.core.health import INCOMPLETE, READY, UNMOVABLE, Standstill
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.pairing import Candidate
 from rodin_watchd.core.pauses import Pause
 from rodin_watchd.core.sets import ReadySet, View, WaitingSet
 from rodin_watchd.core.status import MOST_LISTED, Line
+from rodin_watchd.core.stillness import STANDSTILLS, Reason, away_word, reasons_of_pauses
 from rodin_watchd.errors import EmptyAccountError, Lane, NetworkError
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.snapshot import Snapshot, Waiting, waiting_in

@@ -18,7 +18,8 @@ from types import MappingProxyType
 from typing import Annotated
 
 from rodin_watchd.core import kinds
-from rodin_watchd.core.options import Options, Sent, option_words
+from rodin_watchd.core.kind_options import Options, option_words
+from rodin_watchd.core.options import Sent
 from rodin_watchd.model import Role
 
 
@@ -29,10 +30,10 @@ class PairOptions(Options):
 
 
 PAIR = replace(
-    kinds.GENERATE, name="pair", noun="pair", done="paired", options=PairOptions, alone="", has_preview=False,
+    kinds.GENERATE, name="pair", noun="pair", done="paired", load_options=lambda: PairOptions, alone="", has_preview=False,
     dropped="a model and two images", sequels=(),
     files=MappingProxyType({Role.MODEL: kinds.FileRule("model"), Role.IMAGE: kinds.FileRule("images", least=2, most=2)}),
-    fingerprint_prefix="pair-1:", duration_prefix="pair/", list_price=lambda _: Decimal("0.5"),
+    fingerprint_prefix="pair-1:", duration_prefix="pair/", durations_by={}, list_price=lambda _: Decimal("0.5"),
 )
 declared = dict(kinds.KINDS) | {"pair": PAIR}
 source = Path(kinds.__file__).read_text()

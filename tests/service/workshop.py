@@ -31,7 +31,7 @@ from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.cli.main import cli
 from rodin_watchd.config import PluginsSection as PluginSettings
-from rodin_watchd.config import journal_path, load_config
+from rodin_watchd.config import load_config
 from rodin_watchd.core.balance import trust_key
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.layout import HIDDEN, MARK, SUBMITS_NOTE
@@ -48,6 +48,7 @@ from rodin_watchd.service.commands import APPROVE, PAUSE, RESUME, SEEN
 from rodin_watchd.service.daemon import Daemon
 from rodin_watchd.service.plugins import Plugins
 from rodin_watchd.service.pool import Pool
+from rodin_watchd.settings import journal_path
 
 KEY = "key-of-the-tests-123"
 TIMEOUT_SECONDS = 20.0

@@ -20,8 +20,9 @@ import tomli_w
 from workshop import KEY, Vendor, emulated
 
 from rodin_watchd.adapters.store.reader import JournalReader
-from rodin_watchd.config import journal_path, load_config
+from rodin_watchd.config import load_config
 from rodin_watchd.model import Job, State
+from rodin_watchd.settings import journal_path
 
 USER, PASSWORD = "nobody", "share-1"
 """Who drops files by the file server: another user than the service's."""

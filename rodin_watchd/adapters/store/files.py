@@ -25,7 +25,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
-from rodin_watchd.core.mounts import ROOT_ID
+from rodin_watchd.core.store import ROOT_ID
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, JournalFaultError, RoomError
 

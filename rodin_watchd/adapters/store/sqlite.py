@@ -52,11 +52,12 @@ from rodin_watchd.adapters.store.files import (
 from rodin_watchd.adapters.store.reader import JournalReader, bound, check_version, in_sqlite
 from rodin_watchd.adapters.store.stored import NO_VALUES, SPENT, StoredWriter, Values
 from rodin_watchd.core.machine import ANSWERED
-from rodin_watchd.core.notifications import SILENT, Announcer
 from rodin_watchd.core.store import (
     COPIED_AT,
     NO_META,
     NOTHING_BESIDE,
+    SILENT,
+    Announcer,
     Beside,
     OldJob,
 )

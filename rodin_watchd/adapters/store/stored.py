@@ -27,7 +27,6 @@ from rodin_watchd.core.dedup import Provenance, of_set
 from rodin_watchd.core.kinds import KINDS, Article, cheapest
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.notifications import SILENT, Announcer
 from rodin_watchd.core.proof import Refusal, Since
 from rodin_watchd.core.refusals import BESIDE, LOOKED, FailedTries, InARow
 from rodin_watchd.core.store import (
@@ -35,7 +34,9 @@ from rodin_watchd.core.store import (
     NO_LEASE,
     NO_META,
     NOTHING_BESIDE,
+    SILENT,
     Affordable,
+    Announcer,
     Beside,
     Command,
     CommandReply,

@@ -37,12 +37,13 @@ from rodin_watchd.cli.check.findings import Finding, Level, acting_as, problem, 
 from rodin_watchd.cli.health import health_line
 from rodin_watchd.cli.systemd import UNIT_FOLDERS, USER_FOLDER, Unit, bases, drop_in, installed, units_of
 from rodin_watchd.client.journal import daemon_of, journal_of, no_room, reader
-from rodin_watchd.config import Config, lease_path
+from rodin_watchd.config import Config
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import AlreadyRunningError, JournalError
 from rodin_watchd.service.housekeeping import BACKED_UP_AT
+from rodin_watchd.settings import lease_path
 
 
 def journal_findings(config: Config) -> Iterator[Finding]:

@@ -9,8 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from rodin_watchd.core.formats.fbx import examine_fbx, probe_fbx
-from rodin_watchd.core.formats.file_kinds import (
+from rodin_watchd.core.file_kinds import (
     IMAGE_EXTENSIONS,
     MODEL_EXTENSIONS,
     REFUSED_IMAGE_EXTENSIONS,
@@ -18,6 +17,7 @@ from rodin_watchd.core.formats.file_kinds import (
     FileKind,
     sniff,
 )
+from rodin_watchd.core.formats.fbx import examine_fbx, probe_fbx
 from rodin_watchd.core.formats.glb import examine_glb, probe_glb
 from rodin_watchd.core.formats.images import JPEG_LIMIT_BYTES, examine_image, image_extension, probe_image
 from rodin_watchd.core.formats.plain import examine_obj, examine_stl, probe_obj, probe_stl

@@ -11,7 +11,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rodin_watchd.core.formats.file_kinds import FBX_MODEL, is_text, sniff
+from rodin_watchd.core.file_kinds import FBX_MODEL, is_text, sniff
 from rodin_watchd.core.formats.source import (
     FOLLOWED,
     MAYBE_NOT_COPIED,

@@ -10,7 +10,7 @@ import zlib
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rodin_watchd.core.formats.file_kinds import JPEG_LS_IMAGE, advice_of
+from rodin_watchd.core.file_kinds import JPEG_LS_IMAGE, advice_of
 from rodin_watchd.core.formats.source import (
     FOLLOWED,
     MAYBE_NOT_COPIED,

@@ -6,7 +6,7 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from rodin_watchd.core.formats.file_kinds import STL_MODEL, is_text, sniff
+from rodin_watchd.core.file_kinds import STL_MODEL, is_text, sniff
 from rodin_watchd.core.formats.source import (
     HEAD_BYTES,
     MOST_ZERO_BYTES,

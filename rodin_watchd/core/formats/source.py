@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from rodin_watchd.core.formats.file_kinds import advice_of, sniff
+from rodin_watchd.core.file_kinds import advice_of, sniff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

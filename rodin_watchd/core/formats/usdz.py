@@ -7,7 +7,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rodin_watchd.core.formats.file_kinds import is_usd_layer
+from rodin_watchd.core.file_kinds import is_usd_layer
 from rodin_watchd.core.formats.source import (
     FOLLOWED,
     WHOLE,

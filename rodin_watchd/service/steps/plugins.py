@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from rodin_watchd.adapters.spool.beneath import FULL_ERRNOS, disk_errors
 from rodin_watchd.adapters.spool.sealing import UnfitFileError, copy_tree, link_tree, sealed
+from rodin_watchd.core.kind_options import Options
 from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.notifications import checked_facts, checked_refusal, public_job, public_set
-from rodin_watchd.core.options import Options, frozen
+from rodin_watchd.core.options import frozen
 from rodin_watchd.errors import (
     DiskError,
     PluginAsideError,
