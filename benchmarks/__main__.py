@@ -18,6 +18,7 @@ from benchmarks import (
     transfer,
     tree,
     waiting,
+    watchers,
 )
 from benchmarks.figures import main
 
@@ -26,6 +27,7 @@ ALL = (
     transfer,
     throughput,
     waiting,
+    watchers,
     idle,
     polling,
     startup,
