@@ -200,8 +200,8 @@ class Verdict:
 
 def judged(dropped: Dropped, takes: Sequence[Take]) -> Verdict:
     """Judge one set by all that was taken. A temporary name of a file that becomes part of it is not whole, either."""
-    seen = (take for take in takes if take.at <= dropped.watched_until)
-    mine = [take for take in seen if any(part.lstrip(".").startswith(dropped.name) for part in Path(take.path).parts)]
+    near = (take for take in takes if dropped.name in take.path and take.at <= dropped.watched_until)
+    mine = [take for take in near if any(part.lstrip(".").startswith(dropped.name) for part in Path(take.path).parts)]
     whole = {file for version in dropped.versions for file in version.items()}
     found = [(take.path, take.digest) for take in mine]
     last = dropped.versions[-1].items()
@@ -392,8 +392,8 @@ def _prepared(name: str, checkout: Path, home: Path) -> tuple[str, ...]:
     return (python, "-P", str(Path(__file__).with_name("foreign.py")), name, str(checkout.resolve()))
 
 
-def results(effort: Effort, checkouts: Checkouts) -> list[Line]:
-    """Bring the same drops to all watchers at the same time, and many at once to one after the other."""
+def results(effort: Effort, checkouts: Checkouts, *, only_at_once: bool = False) -> list[Line]:
+    """Bring the same drops to all watchers at the same time, and many at once to one after the other; or the latter alone."""
     plan = Plan.of(effort)
     print(checkouts.missing(), file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder, emulator() as base_url:
@@ -402,8 +402,10 @@ def results(effort: Effort, checkouts: Checkouts) -> list[Line]:
             *(Ours(home / f"ours-{kind}", base_url, kind) for kind in OURS),
             *checkouts.watchers(home),
         ]
-        with ThreadPoolExecutor(len(watchers)) as all_at_once:
-            brought = list(all_at_once.map(lambda watcher: session(watcher, plan), watchers))
+        brought: list[list[Dropped]] = [[] for _ in watchers]
+        if not only_at_once:
+            with ThreadPoolExecutor(len(watchers)) as sessions:
+                brought = list(sessions.map(lambda watcher: session(watcher, plan), watchers))
         for watcher, dropped in zip(watchers, brought, strict=True):
             dropped.extend(crowd(watcher, plan))
         return [line for pair in zip(watchers, brought, strict=True) for line in lines(*pair)]
@@ -453,10 +455,11 @@ def main() -> None:
     )
     parser.add_argument("--unmanic", type=Path, default=given.unmanic, help="a checkout of Unmanic/unmanic")
     parser.add_argument("--size", type=int, metavar="N", help="how many sets come at once (default: 1000)")
+    parser.add_argument("--only-at-once", action="store_true", help="only the sets that come at once")
     parser.add_argument("--quick", action="store_true", help="once each, without long pauses: proves that it runs")
     asked = parser.parse_args()
     checkouts = Checkouts(asked.paperless, asked.unmanic)
-    found = results(Effort(asked.quick, asked.size), checkouts)
+    found = results(Effort(asked.quick, asked.size), checkouts, only_at_once=asked.only_at_once)
     versions = [f"{path.name} {_version(path)}" for path in (checkouts.paperless, checkouts.unmanic) if path]
     print(f"{machine()}\n{'; '.join(versions)}\n\n{table(found)}")
 
