@@ -19,6 +19,7 @@ from benchmarks import (
     transfer,
     tree,
     waiting,
+    watchers,
 )
 from benchmarks.figures import main
 
@@ -28,6 +29,7 @@ ALL = (
     throughput,
     backlog,
     waiting,
+    watchers,
     idle,
     polling,
     startup,

@@ -46,10 +46,28 @@ def folders(path: Path) -> int:
 def _small_png() -> bytes:
     """Return a PNG of one pixel (W3C PNG, 5.2 to 11.2)."""
     parts = ((b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0\0")), (b"IEND", b""))
-    chunks = (
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(kind, data) for kind, data in parts)
+
+
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def marked_png(image: bytes, mark: str) -> bytes:
+    """Return the PNG with a text chunk (W3C PNG, 11.3.3.2) before its end, which makes it one of its kind."""
+    end = _png_chunk(b"IEND", b"")
+    return image.removesuffix(end) + _png_chunk(b"tEXt", b"Comment\0" + mark.encode()) + end
+
+
+def marked_glb(model: bytes, mark: str) -> bytes:
+    """Return the GLB with a word among its asset's extras (glTF 2.0, 4.4 and 5.9), which makes it one of its kind."""
+    (length,) = struct.unpack_from("<I", model, 12)
+    scene = json.loads(model[20 : 20 + length])
+    scene["asset"]["extras"] = {"mark": mark}
+    text = json.dumps(scene).encode()
+    text += b" " * (-len(text) % 4)
+    rest = model[20 + length :]
+    return struct.pack("<4sIIII", b"glTF", 2, 20 + len(text) + len(rest), len(text), 0x4E4F534A) + text + rest
 
 
 def _small_glb() -> bytes:
