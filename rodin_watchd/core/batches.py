@@ -190,6 +190,11 @@ def taken_by(job: Job) -> tuple[str, ...]:
     return tuple(file.name for file in job.files if file.role not in (Role.SIDECAR, *OTHERS.values()))
 
 
+def is_of_copies(job: Job) -> bool:
+    """Return whether a job was begun with copies of the files of another one: it follows that one, or is one of its set."""
+    return bool(job.follows) or (job.batch is not None and job.batch.id != job.id)
+
+
 def sidecar_text(lead: Job, variant: Variant) -> str:
     """Return the TOML file of one of the jobs of a set: with it, its files are that one job when they are dropped again."""
     kind = kind_of(lead)

@@ -857,11 +857,13 @@ def hold_unsent(
     What follows a job may have been sent as well, and is not sent when that job is delivered; nor are the other jobs of its set.
     `price` says what an article may have cost, in credits; `account`: whose credits it spent.
     """
-    problem = _problem(job, reason)
+    problem, then = _problem(job.title, reason), job.then
     doubted = replace(
         job,
-        then=job.then and replace(job.then, problem=job.then.problem or problem),
-        variants=tuple(replace(one, problem=one.problem or problem) for one in job.variants),
+        then=then and replace(then, problem=then.problem or _problem(_named_after(job.title, then.kind), reason)),
+        variants=tuple(
+            replace(one, problem=one.problem or _problem(f"{job.name}/{one.label}", reason)) for one in job.variants
+        ),
     )
     if doubted != job:
         return _held_unsent(doubted, problem, now, price, account) or (noted(doubted, "doubted", problem.message),)
@@ -887,5 +889,5 @@ def _held(job: Job, problem: Problem, now: float) -> Transition:
     return move(replace(job, problem=problem, answer=None), Signal.UNKNOWN, now, problem.message, problem.code)
 
 
-def _problem(job: Job, reason: str) -> Problem:
-    return OutcomeUnknownError(f"{reason}. “{printable(job.title)}” may have been submitted and charged since.").problem
+def _problem(title: str, reason: str) -> Problem:
+    return OutcomeUnknownError(f"{reason}. “{printable(title)}” may have been submitted and charged since.").problem

@@ -6,7 +6,6 @@ receipts are to be looked at: the next start, or the next try, writes what the s
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
@@ -26,8 +25,6 @@ from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.housekeeping import SOON_SECONDS, InThread, Reported
 from rodin_watchd.service.jobs import JobStore
 from rodin_watchd.service.steps.sheets import Sheets
-
-log = logging.getLogger("rodin_watchd")
 
 CHOICES: Final = "choices"
 """The journal's key: by set, the jobs whose choice has changed, until the receipts of the set are written."""
@@ -116,10 +113,10 @@ class Choices:
         thread.start()
 
     def _jobs(self, batch_id: str) -> list[Job]:
-        """Return the delivered jobs of a set; nothing of it is known where the journal was restored from before it."""
-        first = next(filter(None, map(self._store.job, self._owed[batch_id])), None)
-        siblings = self._store.siblings(first) if first else []
-        return [job for job in siblings if job.state is State.ARCHIVED]
+        """Return the delivered jobs of a set of which one has another choice; of what follows them only those with a choice of their own."""
+        changed = filter(None, map(self._store.job, self._owed[batch_id]))
+        siblings = {other.id: other for job in changed for other in self._store.siblings(job)}
+        return [job for job in siblings.values() if job.state is State.ARCHIVED]
 
     def _write(self, jobs: Sequence[Job], told: dict[str, str]) -> None:
         """Write the receipts of a set, and its sheet. In a thread. Raises DiskError."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from strangers import IS_ROOT, NOBODY, as_nobody, bound, listed, mounted, public_folder
-from system_calls import MOST_CALLS, before_call
+from system_calls import MOST_CALLS, Killed, before_call, kill
 from watchdog.events import DirCreatedEvent, DirMovedEvent, FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
@@ -980,3 +980,76 @@ def test_what_systems_lay_into_a_folder_goes_with_it(spool: Spool, left: tuple[s
     assert folder.exists() is stays
     if stays:
         assert set(listed(folder)) == {name.rstrip("/") for name in left}
+
+
+# ---- a receipt that is written again --------------------------------------------------------------------------------
+
+
+def rewritten(spool: Spool) -> bool:
+    """Let a receipt that says 1 say 2; one that says 2 stays, and any other is somebody else's."""
+    return spool.rewrite_ours("outbox/chair/seed-1", RECEIPT, lambda data: b"2" if data in (b"1", b"2") else b"")
+
+
+def with_receipt(spool: Spool) -> Path:
+    """Publish a receipt that says 1; return where it is."""
+    folder = spool.root / "outbox/chair/seed-1"
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / RECEIPT).write_bytes(b"1")
+    return folder / RECEIPT
+
+
+def test_a_receipt_that_somebody_saves_meanwhile_is_kept(spool: Spool) -> None:
+    """Before whichever system call: the person's text is there afterwards, and no hidden file."""
+    for count in range(MOST_CALLS):
+        receipt = with_receipt(spool)
+
+        def save(receipt: Path = receipt) -> None:
+            new = receipt.with_name("new")
+            new.write_bytes(b"mine")
+            new.replace(receipt)
+
+        with before_call(count, save) as came:
+            rewritten(spool)
+        if not came():
+            break
+        found = {path.name: path.read_bytes() for path in receipt.parent.parent.rglob("*") if path.is_file()}
+        assert b"mine" in found.values(), count
+        assert {RECEIPT, "job-kept.toml"} >= set(found), count
+    assert count > 10
+
+
+def test_a_kill_while_a_receipt_is_written_leaves_one(spool: Spool) -> None:
+    """Before whichever system call: a whole receipt is there, in a folder with no other file; the next time makes it right."""
+    for count in range(MOST_CALLS):
+        receipt = with_receipt(spool)
+        with contextlib.suppress(Killed), before_call(count, kill) as came:
+            rewritten(spool)
+        assert receipt.read_bytes() in (b"1", b"2")
+        assert listed(receipt.parent) == [RECEIPT]
+        assert rewritten(spool)
+        assert receipt.read_bytes() == b"2"
+        assert listed(receipt.parent.parent) == ["seed-1"], count
+        if not came():
+            break
+    assert count > 10
+
+
+def test_a_receipt_that_is_gone_is_not_made(spool: Spool) -> None:
+    """Nor is its folder, nor one in the place of somebody else's, nor anything through a link."""
+    receipt = with_receipt(spool)
+    receipt.unlink()
+    assert not rewritten(spool)
+    assert not receipt.exists()
+    receipt.write_bytes(b"theirs")
+    assert not rewritten(spool)
+    receipt.rename(spool.root / "theirs")
+    receipt.symlink_to(spool.root / "theirs")
+    assert not rewritten(spool)
+    shutil.rmtree(receipt.parent)
+    with pytest.raises(FileNotFoundError):
+        rewritten(spool)
+    receipt.parent.symlink_to(spool.root)
+    with pytest.raises(NotADirectoryError):
+        rewritten(spool)
+    assert (spool.root / "theirs").read_bytes() == b"theirs"

@@ -14,6 +14,7 @@ from PIL import Image
 from workshop import Vendor, Workshop, image, model, working
 
 from rodin_watchd.adapters.contact_sheet import TILE_PIXELS, is_ours
+from rodin_watchd.adapters.store.backup import backup_path, make_backup
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.core.layout import HIDDEN
 from rodin_watchd.core.waits import DAY_SECONDS
@@ -560,3 +561,25 @@ def test_a_crash_between_laying_out_and_the_journal_leaves_nothing_of_a_canceled
         assert (shop.work_folders(), vendor.charges) == (set(), 1)
         assert folders(shop, "failed") == {"chair"}
         assert (shop.root / HIDDEN / "work").is_dir()
+
+
+def test_a_journal_from_before_the_others_began_names_each_and_brings_nothing_back(tmp_path: Path) -> None:
+    """Their copies are gone: each report says which one it is, and a retry neither pays nor brings a part of the set into the inbox."""
+    with working(tmp_path) as (shop, vendor):
+        drop_chair(shop)
+        shop.until(lambda: by_label(shop).get("seed-1") is S.SUBMITTED)
+        make_backup(shop.journal, shop.hands.seconds)
+        shop.idle()
+        shop.crash()
+        shop.put_in_place(backup_path(shop.journal))()
+        shop.start()
+        shop.idle()
+        assert by_label(shop) == {"seed-1": S.ARCHIVED, "seed-2": S.FAILED, "seed-3": S.FAILED}
+        for label in ("seed-2", "seed-3"):
+            job = labelled(shop, label)
+            assert f"“chair/{label}” may have been submitted" in shop.path(f"{job.place}/REPORT.txt").read_text()
+            answer = shop.command("retry", job=job.id)
+            assert (answer["ok"], "may have accepted and charged" in answer["message"]) == (False, True)
+            shop.path(f"{job.place}/chair.toml").write_text("seed = 9\n")
+            assert "were corrected" in shop.command("retry", job=job.id)["message"]
+        assert vendor.charges == 3

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from workshop import Vendor, Workshop, image, model, working
+from places import share
+from workshop import Vendor, Workshop, image, model, working, workshop
 
 from rodin_watchd.core.receipt import is_as_written
 from rodin_watchd.model import Job, State
@@ -23,12 +24,17 @@ LABELS = ("seed-1", "seed-2", "seed-3")
 def delivered(tmp_path: Path) -> Iterator[tuple[Workshop, Vendor]]:
     """Give a service that has delivered a set of three jobs, and a set of one."""
     with working(tmp_path) as (shop, vendor):
-        shop.drop("chair.obj", model("chair"))
-        shop.drop("chair.png", image("chair"))
-        shop.drop("chair.toml", SEEDS)
+        drop_chair(shop)
         shop.drop_set("stool")
         shop.idle()
         yield shop, vendor
+
+
+def drop_chair(shop: Workshop) -> None:
+    """Drop a set that makes three jobs."""
+    shop.drop("chair.obj", model("chair"))
+    shop.drop("chair.png", image("chair"))
+    shop.drop("chair.toml", SEEDS)
 
 
 def one(shop: Workshop, label: str) -> Job:
@@ -125,9 +131,7 @@ def test_the_command_line_takes_a_folder_of_the_outbox(delivered: tuple[Workshop
 def test_what_cannot_be_chosen_is_refused_with_the_reason(tmp_path: Path) -> None:
     """A set of one, one that failed, one that is chosen, one that is not."""
     with working(tmp_path, "failed-job@2") as (shop, _):
-        shop.drop("chair.obj", model("chair"))
-        shop.drop("chair.png", image("chair"))
-        shop.drop("chair.toml", SEEDS)
+        drop_chair(shop)
         shop.idle()
         shop.drop_set("stool")
         shop.idle()
@@ -140,6 +144,26 @@ def test_what_cannot_be_chosen_is_refused_with_the_reason(tmp_path: Path) -> Non
         assert "is not the chosen one" in choose(shop, ready, take_back=True)["message"]
         assert choose(shop, ready)["ok"]
         assert "is chosen already" in choose(shop, ready)["message"]
+
+
+def test_what_follows_has_a_choice_of_its_own(tmp_path: Path) -> None:
+    """Of two models and their textures one each; both are chosen at once, and each receipt has its own."""
+    with working(tmp_path) as (shop, _):
+        shop.drop("chair.png", image("chair"))
+        shop.drop("chair.toml", b'kind = "generate"\nthen = "texture"\nseeds = [1, 2]\n')
+        shop.idle()
+        ready = {job.batch.label for job in shop.jobs() if job.batch and job.state is State.ARCHIVED}
+        texture = next(label for label in ready if label.endswith("-texture"))  # the other one buys the same
+        wanted = ("seed-1", texture)
+        numbers = [
+            shop.leave("choose", job=one(shop, label).id, **shop.seen("choose", {"job": one(shop, label).id}))
+            for label in wanted
+        ]
+        assert all(shop.answer_to(number)["ok"] for number in numbers)
+        shop.idle()
+        assert in_receipts(shop) == {label: label in wanted for label in ("seed-1", "seed-2", texture)}
+        for label in wanted:
+            assert actions(shop, label) == ["choose", "chosen"]
 
 
 def test_a_crash_before_the_receipts_are_written(delivered: tuple[Workshop, Vendor]) -> None:
@@ -182,6 +206,32 @@ def test_an_outbox_that_is_away_is_written_later(delivered: tuple[Workshop, Vend
     assert in_receipts(shop) == only("seed-2")
     assert actions(shop, "seed-2") == ["choose", "chosen"]
     assert "receipts" not in shop.told("status").partition("Newest events")[0]
+
+
+def test_an_outbox_that_is_read_only_is_written_later(tmp_path: Path, vendor: Vendor) -> None:
+    """On a filesystem of its own: the choice is in the store at once; the trouble is shown, and ends by itself."""
+    with (
+        share(tmp_path / "disk", tmp_path / "root" / "outbox") as outbox,
+        workshop(tmp_path / "root", vendor.emulator.base_url) as shop,
+    ):
+        drop_chair(shop)
+        shop.idle()
+        outbox.freeze()
+        assert choose(shop, "seed-1")["ok"]
+        shop.until(lambda: "outbox/chair/seed-1" in shop.status(), step_seconds=1.0)
+        assert "Read-only file system" in shop.status()
+        assert choose(shop, "seed-2")["ok"]
+        assert (one(shop, "seed-1").chosen, one(shop, "seed-2").chosen) == (False, True)
+        assert in_receipts(shop) == only("")
+        outbox.thaw()
+        shop.hands.seconds += 61.0
+        shop.idle()
+        assert in_receipts(shop) == in_receipts(shop, "archive") == only("seed-2")
+        assert (actions(shop, "seed-1"), actions(shop, "seed-2")) == (
+            ["choose", "choose", "unchosen"],
+            ["choose", "chosen"],
+        )
+        assert "Read-only file system" not in shop.status()
 
 
 def test_a_folder_that_was_taken_away(delivered: tuple[Workshop, Vendor]) -> None:

@@ -61,6 +61,7 @@ from rodin_watchd.adapters.spool.moving import (
 from rodin_watchd.adapters.spool.sealing import linked
 from rodin_watchd.adapters.spool.sharing import PLAIN, Sharing
 from rodin_watchd.adapters.spool.taking import is_claimed, lay_in, rescue, return_file, take_files
+from rodin_watchd.core.batches import is_of_copies
 from rodin_watchd.core.layout import (
     ARCHIVE,
     BUILT,
@@ -342,8 +343,8 @@ class Spool:
     def is_corrected(self, job: Job) -> bool:
         """Return whether somebody has changed the files of a failed job in the folder that it has in `failed/`.
 
-        A file that was edited, exchanged, added or taken away counts. Nothing is said of a folder that is gone or another job's.
-        Never raises.
+        A file that was edited, exchanged, added or taken away counts; but not that one is missing of a job that was begun with
+        copies, for these may never have come there. Nothing is said of a folder that is gone or another job's. Never raises.
         """
         known = {file.name: file.signature[:2] for file in job.files}
         try:
@@ -355,7 +356,8 @@ class Spool:
                 }
         except OSError:
             return False
-        return bool(found) and (named is None or named[0] == job.id) and found != known
+        is_other = found.items() - known.items() if is_of_copies(job) else found != known
+        return bool(found) and (named is None or named[0] == job.id) and bool(is_other)
 
     def put_corrected_back(self, job: Job) -> None:
         """Bring all files of a failed set back to where they were dropped; may be repeated.
