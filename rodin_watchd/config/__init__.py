@@ -33,8 +33,7 @@ from pydantic import (
 
 from rodin_watchd.core.any_options import AnyOptions, unfit_values
 from rodin_watchd.core.kinds import KINDS
-from rodin_watchd.core.notifications import unfit
-from rodin_watchd.core.toml_text import LIMIT_BYTES, explain_validation_error, parse
+from rodin_watchd.core.toml_text import LIMIT_BYTES, explain_validation_error, parse, unfit
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.core.wire import is_loopback
 from rodin_watchd.errors import ConfigError, MissingKeyError

@@ -8,7 +8,6 @@ given and not taken back: so another daemon, after a reload or a start, ends tho
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -277,24 +276,3 @@ def _in_words(text: str) -> str:
     """Return a plugin's text on one line: each of its lines is a sentence; nothing in it is invisible."""
     lines = (" ".join(line.split()) for line in text[:_MOST_READ].splitlines())
     return printable(sentences("\n".join(lines)), _MOST_CHARACTERS)
-
-
-# ---- What plugins' settings may hold: what JSON and TOML both know. Pure --------------------------------------------
-
-
-_DEEPEST_VALUE: Final = 8
-
-
-def unfit(value: object, depth: int = 0) -> str:
-    """Say what in a value cannot be handed to a plugin, or return ""."""
-    if depth > _DEEPEST_VALUE:
-        return "has too many tables or lists inside each other"
-    if isinstance(value, dict):
-        return next(filter(None, (unfit(part, depth + 1) for part in value.values())), "")
-    if isinstance(value, list):
-        return next(filter(None, (unfit(part, depth + 1) for part in value)), "")
-    if isinstance(value, float) and not math.isfinite(value):
-        return "contains a number that is not finite"
-    if isinstance(value, str | int | float):
-        return ""
-    return 'contains a date or a time: put it in "double quotes"'

@@ -19,7 +19,6 @@ from rodin_watchd.core.any_options import AnyOptions, AnyRequest, KindName, Sequ
 from rodin_watchd.core.kind_options import Options, Prompt, Seed
 from rodin_watchd.core.kinds import DEFAULT, KINDS, SEQUELS, THEN_KEYS, WITH_SEQUELS, JobKind
 from rodin_watchd.core.names import match_key
-from rodin_watchd.core.notifications import unfit
 from rodin_watchd.core.options import declared, frozen, quoted, words_of
 from rodin_watchd.core.references import MOST_JOBS, resolve_member
 from rodin_watchd.core.toml_text import (
@@ -30,6 +29,7 @@ from rodin_watchd.core.toml_text import (
     dotted,
     explain_validation_error,
     parse,
+    unfit,
 )
 from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Role

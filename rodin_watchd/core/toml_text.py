@@ -311,3 +311,24 @@ def _known_in(node: Node, table: KeyPath, listed: set[KeyPath]) -> str:
         return ""
     listed.add(table)
     return "known here: " + ", ".join(node["properties"])
+
+
+# ---- What plugins' settings may hold: what JSON and TOML both know. Pure --------------------------------------------
+
+
+_DEEPEST_VALUE: Final = 8
+
+
+def unfit(value: object, depth: int = 0) -> str:
+    """Say what in a value cannot be handed to a plugin, or return ""."""
+    if depth > _DEEPEST_VALUE:
+        return "has too many tables or lists inside each other"
+    if isinstance(value, dict):
+        return next(filter(None, (unfit(part, depth + 1) for part in value.values())), "")
+    if isinstance(value, list):
+        return next(filter(None, (unfit(part, depth + 1) for part in value)), "")
+    if isinstance(value, float) and not math.isfinite(value):
+        return "contains a number that is not finite"
+    if isinstance(value, str | int | float):
+        return ""
+    return 'contains a date or a time: put it in "double quotes"'
