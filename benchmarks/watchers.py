@@ -69,7 +69,9 @@ POLLING_SECONDS = 10
 """How often the watchers look that poll: the default of `intake.rescan_seconds`."""
 
 BOUND_SECONDS = 330.0
-"""What is not taken so long after it was finished is missed. The longest net of any of them is a look every 300 s, then 5 s of rest."""
+"""What is not taken so long after it was finished is missed. paperless-ngx looks again after 300 s, and takes up to 300 s more where
+events end just before that: some of what it missed by this bound it takes later.
+"""
 
 START_BOUND_SECONDS = 60.0
 """The same for what was there before the start: their looks of every 300 s leave out what they have seen then."""
