@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks import (
+    burst,
     calls,
     crowd,
     growth,
@@ -34,6 +35,7 @@ ALL = (
     growth,
     crowd,
     tree,
+    burst,
     page,
     calls,
     kills,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 import zlib
@@ -52,9 +53,20 @@ def _small_png() -> bytes:
 
 
 def _small_glb() -> bytes:
-    """Return a GLB without any mesh (glTF 2.0, 4.4)."""
-    scene = b'{"asset":{"version":"2.0"}}'.ljust(28)
-    return struct.pack("<4sII", b"glTF", 2, 20 + len(scene)) + struct.pack("<I4s", len(scene), b"JSON") + scene
+    """Return a GLB with one triangle (glTF 2.0, 3.6 to 4.4)."""
+    places = struct.pack("<9f", 0, 0, 0, 1, 0, 0, 0, 1, 1)
+    scene = {
+        "asset": {"version": "2.0"},
+        "buffers": [{"byteLength": len(places)}],
+        "bufferViews": [{"buffer": 0, "byteLength": len(places)}],
+        "accessors": [{"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3"}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}],
+    }
+    text = json.dumps(scene).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = ((b"JSON", text), (b"BIN\0", places))
+    body = b"".join(struct.pack("<I4s", len(data), kind) + data for kind, data in chunks)
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(body)) + body
 
 
 SMALL_MODEL, SMALL_IMAGE = _small_glb(), _small_png()
