@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks import (
     backlog,
+    burst,
     calls,
     crowd,
     growth,
@@ -38,6 +39,7 @@ ALL = (
     growth,
     crowd,
     tree,
+    burst,
     page,
     calls,
     kills,
