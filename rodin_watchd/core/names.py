@@ -88,12 +88,20 @@ def _junk_patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
     return tuple((re.compile(pattern, re.DOTALL), reason) for pattern, reason in _JUNK)
 
 
+@cache
+def _plain_names() -> re.Pattern[str]:
+    """Compile what no pattern of junk fits, unless there is a conflict in it: nearly all names that artists give."""
+    return re.compile(r"[0-9a-z][0-9a-z ._-]*\.(?:fbx|glb|jpe?g|obj|png|stl|toml|usdz|webp)")
+
+
 def junk_reason(name: str) -> str | None:
     """Say why a name in the inbox is ignored for good, as a piece of a sentence for people; None if it is not.
 
     Takes one name, not a path, of a file or a folder; upper and lower case are the same. Pure, never raises.
     """
     key = match_key(name)
+    if _plain_names().fullmatch(key) and "conflict" not in key:  # this is asked for each name at each look
+        return None
     for pattern, reason in _junk_patterns():
         if found := pattern.search(key):
             return reason.format(found[0])

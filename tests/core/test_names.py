@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
 from rodin_watchd.core.names import (
     RESULT_FOLDERS,
     RESULT_NAME_BYTES,
@@ -164,6 +165,47 @@ def test_temporary_files_say_whose_they_are(name: str) -> None:
 def test_other_files_are_nobodys(name: str) -> None:
     """A name that only resembles one of a temporary file."""
     assert companion_of(name) is None
+
+
+PLAIN_STEM = st.from_regex(r"[0-9A-Za-z][0-9A-Za-z ._-]{0,12}", fullmatch=True)
+PLAIN_NAME = st.tuples(
+    PLAIN_STEM, st.sampled_from(sorted(MODEL_EXTENSIONS | IMAGE_EXTENSIONS | {".toml", ".GLB", ".Png"}))
+)
+PIECES_OF_JUNK = st.sampled_from(
+    [
+        *((prefix, "") for prefix in ("._", ".nfs", ".dropbox", ".~", "~$", "~", ".", "~syncthing~")),
+        *(("", suffix) for suffix in (".part", ".tmp", ".icloud", "~", ".aria2", ".sb-1a2b3c4d-Xy12Zz", ".rslsync1")),
+        *(("", suffix) for suffix in (".xltd.cfg", "_.gstmp", ".st", ".!ut", ".swp", ".lock")),
+        *(("#", "#"), ("thumbs.db:", ""), (".trash-", "")),
+    ]
+)
+CONFLICTS = st.sampled_from(
+    [
+        *(".sync-conflict-20240101-101010-ABC", "_conflict-20240101-101010", " (Anna's conflicted copy 2024-01-01)"),
+        *(" (Case Conflict 1)", " (sync conflict)", " (SFConflict a@x.org)"),
+    ]
+)
+
+
+@modest
+@given(PLAIN_NAME)
+def test_a_plain_name_is_never_junk(name: tuple[str, str]) -> None:
+    """Letters, digits and what else artists use, with an extension that is taken."""
+    assert junk_reason("".join(name)) is None
+
+
+@modest
+@given(PLAIN_NAME, PIECES_OF_JUNK)
+def test_a_plain_name_with_a_piece_of_junk_is_junk(name: tuple[str, str], piece: tuple[str, str]) -> None:
+    """What programs put before or behind a name shows, however plain the name is."""
+    assert junk_reason(f"{piece[0]}{''.join(name)}{piece[1]}")
+
+
+@modest
+@given(PLAIN_NAME, CONFLICTS)
+def test_a_plain_name_with_a_conflict_is_junk(name: tuple[str, str], conflict: str) -> None:
+    """So does what they put into it."""
+    assert junk_reason(f"{name[0]}{conflict}{name[1]}") == "a conflict copy made by a synchronising program"
 
 
 @modest
