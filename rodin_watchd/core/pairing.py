@@ -21,7 +21,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from rodin_watchd.core.formats import (
     IMAGE_EXTENSIONS,
@@ -49,8 +49,7 @@ Their names are kept for them: a set's own file of such a name would be overwrit
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A file that can be part of a set."""
 
     path: str
@@ -80,25 +79,23 @@ class Member:
     @property
     def base(self) -> tuple[str, str]:
         """What files that belong together by base name have in common."""
-        return (self.folder, match_key(self.stem))
+        folder, _, name = self.path.rpartition("/")
+        return (folder, match_key(split_name(name)[0]))
 
 
 def member_of(path: str) -> Member | None:
     """Return what a path can be in a set, by its extension; None for nothing."""
-    extension = split_name(path.rpartition("/")[2])[1]
-    for role, accepted, refused in _ROLES:
-        if extension in accepted:
-            return Member(path, role)
-        if extension in refused:
-            return Member(path, role, refused[extension])
-    return None
+    found = _BY_EXTENSION.get(split_name(path.rpartition("/")[2])[1])
+    return Member(path, *found) if found else None
 
 
-_ROLES: tuple[tuple[Role, frozenset[str], Mapping[str, FileKind]], ...] = (
-    (Role.MODEL, MODEL_EXTENSIONS, REFUSED_MODEL_EXTENSIONS),
-    (Role.IMAGE, IMAGE_EXTENSIONS, REFUSED_IMAGE_EXTENSIONS),
-    (Role.SIDECAR, frozenset({".toml"}), {}),
-)
+_BY_EXTENSION: Final[Mapping[str, tuple[Role, FileKind | None]]] = {
+    **{extension: (Role.IMAGE, kind) for extension, kind in REFUSED_IMAGE_EXTENSIONS.items()},
+    **dict.fromkeys(IMAGE_EXTENSIONS, (Role.IMAGE, None)),
+    **{extension: (Role.MODEL, kind) for extension, kind in REFUSED_MODEL_EXTENSIONS.items()},
+    **dict.fromkeys(MODEL_EXTENSIONS, (Role.MODEL, None)),
+    ".toml": (Role.SIDECAR, None),
+}
 
 
 def sort_out(
@@ -110,22 +107,22 @@ def sort_out(
     drop_folders = set()
     for entry in entries:
         folder, _, name = entry.path.rpartition("/")
+        if name.casefold() == PRESET_NAME:
+            if entry.kind is not Kind.FOLDER:
+                drop_folders.add(folder)  # a link, too: it may be meant, and its sets wait until it is a file
+            if entry.kind is Kind.FILE:
+                continue
         member = member_of(entry.path)
-        if name.casefold() == PRESET_NAME and entry.kind is not Kind.FOLDER:
-            drop_folders.add(folder)  # a link, too: it may be meant, and its sets wait until it is a file
-        if name.casefold() == PRESET_NAME and entry.kind is Kind.FILE:
-            continue
-        if reason := _why_ignored(entry, member, sidecars):
+        if reason := _why_ignored(entry, name, member, sidecars):
             ignored[entry.path] = reason
         elif member and entry.kind is Kind.FILE:
             members.append(member)
-    members.sort(key=lambda m: m.path)
+    members.sort()
     return members, ignored, frozenset(drop_folders)
 
 
-def _why_ignored(entry: Entry, member: Member | None, sidecars: Mapping[str, Sidecar | Misread]) -> str:
+def _why_ignored(entry: Entry, name: str, member: Member | None, sidecars: Mapping[str, Sidecar | Misread]) -> str:
     """Return the reason for people; "" for what can be a member, and for a plain folder, which needs none."""
-    name = entry.path.rpartition("/")[2]
     if entry.kind is not Kind.FILE and member:
         return f"“{printable(name)}” is a {entry.kind}; only plain files are taken"
     if entry.kind is Kind.FOLDER:
@@ -260,7 +257,7 @@ def _out_of_place(kind: JobKind, member: Member) -> str:
 
 
 def _of_usable_format(found: list[Member]) -> list[Member]:
-    return [m for m in found if not m.advice] or found
+    return found if len(found) == 1 else [m for m in found if not m.advice] or found
 
 
 def refuse_formats(candidate: Candidate) -> Candidate:
@@ -537,7 +534,7 @@ def _set_of(toml: Member, sidecar: Sidecar, lookup: _Lookup, asked: Asked) -> Ca
         then := lookup.named(Role.IMAGE, sidecar.then_image, toml, "then_image") if sidecar.then_image else _Found()
     ]
     known = {m.path for m in own}
-    members = (*own, *(replace(m, role=Role.THEN_IMAGE) for m in then.members if m.path not in known))
+    members = (*own, *(m._replace(role=Role.THEN_IMAGE) for m in then.members if m.path not in known))
     problem = next((one.problem for one in parts if one.problem), None) or _same_names(members)
     if problem:
         return replace(_refused(toml, sidecar, members, problem, lookup), kind=kind.name)

@@ -185,19 +185,21 @@ class Unread(StrEnum):
 
 def judge(sighting: Sighting, content: Content | Unread, now: float, rules: Rules) -> Judgement:
     """Decide about one file by what was found in it."""
-    name = printable(sighting.entry.path.rpartition("/")[2])
     if sighting.entry.links > 1:
+        name = _name_of(sighting.entry)
         return Judgement(
             Readiness.WAIT, f"“{name}” has a second name elsewhere (a hard link). Put a copy of the file here instead"
         )
     if content is Unread.CLOSED:
-        reason = f"the service cannot read “{name}”. Tell the person who runs the service"
+        reason = f"the service cannot read “{_name_of(sighting.entry)}”. Tell the person who runs the service"
         return Judgement(Readiness.WAIT, reason, now + ASK_AGAIN_SECONDS)
     if content is Unread.CHANGED:
-        return Judgement(Readiness.WAIT, f"“{name}” is changing at this moment", now + ASK_AGAIN_SECONDS)
+        reason = f"“{_name_of(sighting.entry)}” is changing at this moment"
+        return Judgement(Readiness.WAIT, reason, now + ASK_AGAIN_SECONDS)
     verdict = content.verdict
     if why := _why_unfinished(sighting.entry, content):
-        reason, give_up_at = f"“{name}” is not complete: {why}", sighting.since + rules.incomplete_seconds
+        reason = f"“{_name_of(sighting.entry)}” is not complete: {why}"
+        give_up_at = sighting.since + rules.incomplete_seconds
         if now < give_up_at:
             return Judgement(Readiness.WAIT, reason, give_up_at)
         if verdict.wholeness is not Wholeness.WHOLE:
@@ -207,17 +209,21 @@ def judge(sighting: Sighting, content: Content | Unread, now: float, rules: Rule
 
 def _judge_rest(sighting: Sighting, verdict: FileVerdict, now: float, rules: Rules) -> Judgement:
     """Decide about a file that nothing shows to be unfinished: it may still be written."""
-    name = printable(sighting.entry.path.rpartition("/")[2])
     is_proven = verdict.wholeness is not Wholeness.UNDECIDED
     settles = settles_at(sighting, rules, proven=is_proven)
     if math.isinf(settles):
         return open_elsewhere(sighting.entry.path, now)
     if now < settles:
         quiet = f"waits until it has not changed for {rules.unproven_quiet_seconds:g} seconds"
+        name = _name_of(sighting.entry)
         return Judgement(Readiness.WAIT, f"“{name}” {'is still being copied' if is_proven else quiet}", settles)
     if verdict.wholeness is Wholeness.WRONG:
-        return _refuse(FileRefusedError(f"“{name}” cannot be used: {verdict.detail}."))
+        return _refuse(FileRefusedError(f"“{_name_of(sighting.entry)}” cannot be used: {verdict.detail}."))
     return READY
+
+
+def _name_of(entry: Entry) -> str:
+    return printable(entry.path.rpartition("/")[2])
 
 
 def _refuse(error: FilesError) -> Judgement:

@@ -68,6 +68,9 @@ T = TypeVar("T")
 MOST_EXAMINED_BYTES = 2 * MODEL_LIMIT_BYTES
 """So much of models and images is examined in one look, and what is begun is ended: less than a second at most, mostly a few milliseconds."""
 
+_LEAST_EXAMINED_BYTES = 4096
+"""A smaller file counts as so large: it costs as much to open and to judge."""
+
 MOST_EXAMINED_BYTES_AT_REST = 500_000_000
 """So much is read for one answer to a person, for which nobody waits but who asks."""
 
@@ -94,9 +97,9 @@ class _Memory(Generic[T]):
             self._known[entry.path] = (entry, found)
         return found
 
-    def keep(self, is_there: Callable[[str], bool]) -> None:
+    def keep(self, paths: AbstractSet[str]) -> None:
         """Forget all other files."""
-        for path in [path for path in self._known if not is_there(path)]:
+        for path in self._known.keys() - paths:
             del self._known[path]
 
 
@@ -231,6 +234,10 @@ class Intake:
         not looked at, if all sets in that branch of the inbox lack a file: time alone cannot make one of them ready.
         Raises DiskError when the inbox cannot be looked at.
         """
+        with self._inbox.walk():
+            return self._looked(now, seen, taken, changed)
+
+    def _looked(self, now: float, seen: FileEvents, taken: AbstractSet[str], changed: AbstractSet[str] | None) -> View:
         self._left_bytes, self._mounted = self._most_examined_bytes, self._look_at_mounts()
         self._observe(now, seen, taken, changed)
         groups = list(self._groups.values())
@@ -274,7 +281,7 @@ class Intake:
     def _decide_all(self, group: _Group, now: float) -> None:
         """Decide about all sets of a group."""
         pairing = group.paired(self._kinds, self._gone_presets.keys(), self._each)
-        group.note([self._decide(candidate, now) for candidate in pairing.candidates])
+        group.note([self._decide(candidate, group, now) for candidate in pairing.candidates])
 
     def is_as_seen(self, sets: Iterable[ReadySet]) -> bool:
         """Return whether these sets may be claimed by what the last look found; looks at no other files than theirs.
@@ -384,9 +391,11 @@ class Intake:
         return max(self._settings.sidecar_wait_seconds, self._rules_of([path]).longest_quiet_seconds)
 
     def _forget(self) -> None:
+        there = set(chain.from_iterable(group.sightings for group in self._groups.values()))
         for memory in (self._contents, self._examined, self._sidecars, self._presets):
-            memory.keep(self._is_there)
-        self._released = {path: entry for path, entry in self._released.items() if self._is_there(path)}
+            memory.keep(there)
+        for path in self._released.keys() - there:
+            del self._released[path]
 
     def _is_there(self, path: str) -> bool:
         group = self._groups.get(_key_of(path))
@@ -401,8 +410,10 @@ class Intake:
         """Return what the TOML files among these say, or why that is not known, and whether all of them could be read."""
         stated, is_read = {}, True
         for entry in entries:
+            if not entry.path.casefold().endswith(".toml"):
+                continue
             name = entry.path.rpartition("/")[2].casefold()
-            if name.endswith(".toml") and name != PRESET_NAME and entry.kind is not Kind.FOLDER:
+            if name != PRESET_NAME and entry.kind is not Kind.FOLDER:
                 said = self._sidecars.of(entry)
                 if not isinstance(said, Unread):
                     stated[entry.path] = said
@@ -444,8 +455,8 @@ class Intake:
 
     # ---- deciding ---------------------------------------------------------------------------------------------------
 
-    def _decide(self, candidate: Candidate, now: float) -> ReadySet | WaitingSet:
-        sightings = [self._sighting(m.path) for m in candidate.members]
+    def _decide(self, candidate: Candidate, group: _Group, now: float) -> ReadySet | WaitingSet:
+        sightings = [group.sightings[m.path] for m in candidate.members]
         # Before all else: until the preset can be used, nobody knows which kind of job is meant, so not what is missing or wrong.
         presets = self._presets_for(candidate, now)
         if isinstance(presets, Judgement):
@@ -453,7 +464,8 @@ class Intake:
         if candidate.missing:
             return self._incomplete(candidate, sightings, presets, now)
         rules = self._rules_of(m.path for m in candidate.members)
-        judgements = [self._judge(m, now, rules) for m in candidate.members]
+        pairs = zip(candidate.members, sightings, strict=True)
+        judgements = [self._judge(member, sighting, (now, rules), group.companions) for member, sighting in pairs]
         for judgement in judgements:
             if judgement.readiness is Readiness.WAIT:
                 return _waiting_for_time(candidate, sightings, judgement)
@@ -497,10 +509,12 @@ class Intake:
         quiet = self._quiet.seconds(paths, self._mounted)
         return Rules(quiet, self._settings.unproven_quiet_seconds, self._settings.incomplete_seconds)
 
-    def _judge(self, member: Member, now: float, rules: Rules) -> Judgement:
+    def _judge(
+        self, member: Member, sighting: Sighting, when: tuple[float, Rules], companions: Mapping[str, str]
+    ) -> Judgement:
         """Judge a file; one that is left alone and still cannot be read needs a person, not time."""
-        sighting = self._sighting(member.path)
-        if companion := self._groups[_key_of(member.path)].companions.get(match_key(member.path)):
+        now, rules = when
+        if companions and (companion := companions.get(match_key(member.path))):
             name, beside = printable(member.name), printable(companion.rpartition("/")[2])
             reason = f"“{name}” is not complete: “{beside}”, which a program keeps until it is, is next to it"
             return Judgement(Readiness.WAIT, reason, now + ASK_AGAIN_SECONDS)
@@ -521,7 +535,8 @@ class Intake:
         """Return whether a file was examined, or is to be in this look: a look must not keep all else waiting."""
         if self._examined.knows(entry):
             return True
-        may, self._left_bytes = self._left_bytes > 0, self._left_bytes - min(entry.signature.size, MODEL_LIMIT_BYTES)
+        may = self._left_bytes > 0
+        self._left_bytes -= min(max(entry.signature.size, _LEAST_EXAMINED_BYTES), MODEL_LIMIT_BYTES)
         return may
 
     def _content(self, member: Member, entry: Entry) -> Content | Unread:
@@ -627,6 +642,8 @@ _NEVER_SENT = Content(FileVerdict(Wholeness.WHOLE))  # a format that is refused,
 
 def _misfit(candidate: Candidate, sidecar: Sidecar | None, presets: Sequence[Preset]) -> Problem | None:
     """Return what is wrong with what a set asks for, given the kind of job that it is to become."""
+    if sidecar is None and not presets:  # it asks for nothing
+        return None
     kind = KINDS[candidate.kind]
     told = [words for preset in presets for words in unfit_values(kind, preset).values()]
     toml = candidate.member(Role.SIDECAR)
@@ -674,7 +691,8 @@ def _turn(ready: ReadySet) -> tuple[float, str, str]:
 
 def _preset_files(sightings: Mapping[str, Sighting]) -> dict[str, Sighting]:
     """Return each folder's preset, whatever its letters' case; the plain spelling, which sorts last, comes first."""
-    split = ((*path.rpartition("/")[::2], sightings[path]) for path in sorted(sightings))
+    named = sorted(path for path in sightings if path.casefold().endswith(PRESET_NAME))
+    split = ((*path.rpartition("/")[::2], sightings[path]) for path in named)
     return {
         folder: sighting
         for folder, name, sighting in split

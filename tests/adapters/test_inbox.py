@@ -315,3 +315,40 @@ def test_a_folder_that_was_exchanged_is_looked_into_when_it_is_said_to_have_chan
     (inbox.folder / "b").rename(inbox.folder / "a")
     files = {entry.path for entry in inbox.look({"a"}).entries if entry.kind is Kind.FILE}
     assert files == {"a/b.glb", "gone/a.glb"}
+
+
+def test_a_walk_answers_as_single_questions_do(inbox: Inbox) -> None:
+    """What is asked about many files on one walk gets the answers that each gets by itself, also where a folder went away; nothing stays open."""
+    for folder in ("", "a", "a/b", "gone"):
+        (inbox.folder / folder).mkdir(exist_ok=True)
+        (inbox.folder / folder / "chair.obj").write_bytes(b"v 0 0 0\n")
+        (inbox.folder / folder / "chair.png").write_bytes(b"no picture")
+    entries = [entry for entry in inbox.look().entries if entry.kind is Kind.FILE]
+    (inbox.folder / "gone").rename(inbox.folder.parent / "gone")
+    (inbox.folder / "a/chair.png").unlink()
+    (inbox.folder / "a/chair.png").symlink_to("chair.obj")
+    (inbox.folder / "chair.obj").write_bytes(b"changed")
+
+    def answers(entry: Entry) -> tuple[object, ...]:
+        told = (inbox.probe(entry), inbox.examine(entry), inbox.read(entry, 3), inbox.is_being_written(entry))
+        return (*told, inbox.may_move(entry))
+
+    alone = {entry: answers(entry) for entry in entries}
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names alone
+    with inbox.walk():
+        assert {entry: answers(entry) for entry in entries} == alone
+        assert {entry: answers(entry) for entry in reversed(entries)} == alone
+    assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - names alone
+    assert len(set(alone.values())) > 2
+
+
+def test_a_walk_sees_each_change_of_a_file(inbox: Inbox) -> None:
+    """The folder stays open, and each file in it is opened when it is asked about."""
+    (inbox.folder / "chair.obj").write_bytes(b"v 0 0 0\n")
+    entry = only(inbox)
+    with inbox.walk():
+        assert inbox.read(entry, 100) == b"v 0 0 0\n"
+        (inbox.folder / "chair.obj").write_bytes(b"changed")
+        assert inbox.read(entry, 100) is Unread.CHANGED
+        (inbox.folder / "chair.obj").unlink()
+        assert inbox.read(entry, 100) is Unread.CHANGED

@@ -166,7 +166,8 @@ def is_there(name: str, folder: int) -> bool:
 
 def entry_of(path: str, status: os.stat_result) -> Entry:
     """Return a snapshot's entry of what `lstat` or `fstat` says."""
-    return Entry(path, _kind_of(status.st_mode), signature_of(status), status.st_ctime_ns, status.st_nlink)
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode), Kind.OTHER)
+    return Entry(path, kind, signature_of(status), status.st_ctime_ns, status.st_nlink)
 
 
 def signature_of(status: os.stat_result) -> Signature:
@@ -174,12 +175,7 @@ def signature_of(status: os.stat_result) -> Signature:
     return Signature(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def _kind_of(mode: int) -> Kind:
-    if stat.S_ISREG(mode):
-        return Kind.FILE
-    if stat.S_ISDIR(mode):
-        return Kind.FOLDER
-    return Kind.SYMLINK if stat.S_ISLNK(mode) else Kind.OTHER
+_KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.FOLDER, stat.S_IFLNK: Kind.SYMLINK}
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------

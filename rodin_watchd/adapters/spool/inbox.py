@@ -6,10 +6,12 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from io import BufferedReader
+from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeVar
 
@@ -18,7 +20,7 @@ from rodin_watchd.adapters.spool.beneath import (
     Anchor,
     ServedFolderError,
     entry_of,
-    file_beneath,
+    file_in,
     folder_beneath,
     folder_in,
     refuse_served,
@@ -38,6 +40,9 @@ TWICE = "the same folder as another one in the inbox, by a mount; its files are 
 """Why a folder in the inbox is not looked into that was looked into already."""
 
 _FAULTS: Final = frozenset({errno.EIO, errno.EUCLEAN})
+
+_READ_WHOLE_BYTES: Final = 65_536
+"""A file up to here is read at once, which is cheaper than its beginning, its end, and then all of it."""
 
 T = TypeVar("T")
 
@@ -78,6 +83,21 @@ class Inbox:
         self.folder = folder
         self._anchor = anchor or Anchor(folder, _refuse_served_below)
         self._branches: dict[str, Branch] = {}
+        self._walk: _Walk | None = None  # that goes on from one question to the next
+
+    @contextlib.contextmanager
+    def walk(self) -> Iterator[None]:
+        """Keep the folder of the file that was asked about last open: what is asked of its other files meanwhile costs no way from the top.
+
+        For the moments of one look: who may change a folder is asked once, and a folder that is exchanged is still the one that
+        was opened. Each file is compared with its entry all the same.
+        """
+        with contextlib.closing(_Walk(self._anchor)) as walk:
+            self._walk = walk
+            try:
+                yield
+            finally:
+                self._walk = None
 
     def look(self, changed: AbstractSet[str] | None = None) -> Scan:
         """Take a snapshot: of the inbox itself, and of those of its folders that have `changed` (by `match_key`) or are new; None: of all.
@@ -119,7 +139,7 @@ class Inbox:
 
     def is_being_written(self, entry: Entry) -> bool | None:
         """Return whether a program has a file open for writing; None: not to be known here, or it is not the file of the snapshot."""
-        found = self._with(entry, lambda stream: is_open_for_writing(stream.fileno()))
+        found = self._with(entry, is_open_for_writing)
         return None if isinstance(found, Unread) else found
 
     def examine(self, entry: Entry) -> Content | Unread:
@@ -128,27 +148,41 @@ class Inbox:
 
     def _judged(self, entry: Entry, judge: Callable[[str, BinaryIO, int], FileVerdict]) -> Content | Unread:
         extension, size = split_name(entry.path.rpartition("/")[2])[1], entry.signature.size
-        return self._with(
-            entry, lambda stream: Content(judge(extension, stream, size), has_hole(stream.fileno(), size))
-        )
+
+        def judged(descriptor: int) -> Content:
+            with _stream_of(descriptor, size) as stream:
+                return Content(judge(extension, stream, size), has_hole(descriptor, size))
+
+        return self._with(entry, judged)
 
     def read(self, entry: Entry, limit_bytes: int) -> bytes | Unread:
         """Return the first bytes of a file, or say why it could not be read."""
-        return self._with(entry, lambda stream: stream.read(limit_bytes))
+        return self._with(entry, lambda descriptor: _beginning_of(descriptor, limit_bytes))
 
-    def _with(self, entry: Entry, use: Callable[[BufferedReader], T]) -> T | Unread:
+    def _with(self, entry: Entry, use: Callable[[int], T]) -> T | Unread:
         if entry.kind is not Kind.FILE:  # a FIFO would be read as if it were empty
             return Unread.CLOSED
+        folder, _, name = entry.path.rpartition("/")
         try:
-            with file_beneath(self._anchor, entry.path) as descriptor:
+            with self._opened(folder) as parent, file_in(parent.descriptor, name) as descriptor:
                 if entry_of(entry.path, os.fstat(descriptor)) != entry:
                     return Unread.CHANGED
-                with open(descriptor, "rb", closefd=False) as stream:
-                    return use(stream)
+                return use(descriptor)
         except PermissionError:
             return Unread.CLOSED
         except OSError as error:  # gone, swapped for a link, or its disk reports a fault
             return Unread.CLOSED if error.errno in _FAULTS else Unread.CHANGED
+
+    def _opened(self, folder: str) -> AbstractContextManager[_Opened]:
+        """Open a folder, unless a walk is there already. Raises OSError, also for a link."""
+        if self._walk is not None:
+            return contextlib.nullcontext(self._walk.to(folder))
+        return self._opened_anew(folder)
+
+    @contextlib.contextmanager
+    def _opened_anew(self, folder: str) -> Iterator[_Opened]:
+        with folder_beneath(self._anchor, folder) as descriptor:
+            yield _Opened(descriptor)
 
     def is_as_seen(self, folder: str, names: AbstractSet[str], entries: Iterable[Entry]) -> bool:
         """Return whether a folder has no name that is not one of these, and these entries of it are as they were.
@@ -166,16 +200,16 @@ class Inbox:
         """Return whether this user may move a file away: write permission on its folder, and its sticky bit."""
         folder, _, name = entry.path.rpartition("/")
         try:
-            with folder_beneath(self._anchor, folder) as parent:
-                return _may_change(parent) and (_is_free(parent) or _is_ours(name, parent))
+            with self._opened(folder) as parent:
+                return parent.may_change and (parent.is_free or _is_ours(name, parent.descriptor))
         except OSError:  # gone: the next snapshot shows it
             return False
 
     def may_empty(self, folder: str) -> bool:
         """Return whether this user may move away whatever anybody drops into a sub-folder ("": the inbox itself)."""
         try:
-            with folder_beneath(self._anchor, folder) as opened:
-                return _may_change(opened) and _is_free(opened)
+            with self._opened(folder) as opened:
+                return opened.may_change and opened.is_free
         except FileNotFoundError:
             return True
         except OSError:
@@ -186,14 +220,59 @@ def _entry_in(folder: int, path: str) -> Entry:
     return entry_of(path, os.stat(path.rpartition("/")[2], dir_fd=folder, follow_symlinks=False))
 
 
-def _may_change(folder: int) -> bool:
-    return os.access(".", os.W_OK | os.X_OK, dir_fd=folder)
+class _Opened:
+    """An open folder, and what this user may do in it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    @cached_property
+    def may_change(self) -> bool:
+        """Whether entries may be made in it, and removed."""
+        return os.access(".", os.W_OK | os.X_OK, dir_fd=self.descriptor)
+
+    @cached_property
+    def is_free(self) -> bool:
+        """Whether the sticky bit, inode(7), keeps nobody's files in it from us."""
+        status = os.fstat(self.descriptor)
+        return not status.st_mode & stat.S_ISVTX or os.geteuid() in (0, status.st_uid)
 
 
-def _is_free(folder: int) -> bool:
-    """Return whether the sticky bit, inode(7), keeps nobody's files in an open folder from us."""
-    status = os.fstat(folder)
-    return not status.st_mode & stat.S_ISVTX or os.geteuid() in (0, status.st_uid)
+class _Walk:
+    """Goes from folder to folder; the one that it is in stays open."""
+
+    def __init__(self, anchor: Anchor) -> None:
+        self._anchor = anchor
+        self._stack = contextlib.ExitStack()
+        self._path = ""
+        self._opened: _Opened | None = None
+
+    def to(self, path: str) -> _Opened:
+        """Open a folder, unless it is open. Raises OSError, also for a link."""
+        if self._opened is None or path != self._path:
+            self.close()
+            self._opened, self._path = _Opened(self._stack.enter_context(folder_beneath(self._anchor, path))), path
+        return self._opened
+
+    def close(self) -> None:
+        """Leave nothing open; may be repeated."""
+        self._opened = None
+        self._stack.close()
+
+
+def _stream_of(descriptor: int, size: int) -> BinaryIO:
+    """Return a stream of an open file, which stays open."""
+    if size <= _READ_WHOLE_BYTES:
+        return BytesIO(_beginning_of(descriptor, size))
+    return open(descriptor, "rb", closefd=False)
+
+
+def _beginning_of(descriptor: int, limit_bytes: int) -> bytes:
+    """Return the first bytes of an open file, or all of them where there are fewer."""
+    data = os.read(descriptor, limit_bytes)
+    while len(data) < limit_bytes and (more := os.read(descriptor, limit_bytes - len(data))):
+        data += more
+    return data
 
 
 def _is_ours(name: str, folder: int) -> bool:
