@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 from itertools import islice, takewhile
 
-from rodin_watchd.core.batches import Choice, choices, with_own
+from rodin_watchd.core.batches import Choice, choices, count, with_own
 from rodin_watchd.core.kind_options import Options
 from rodin_watchd.core.kinds import KINDS, Article, article
 from rodin_watchd.core.layout import INBOX
@@ -158,8 +158,11 @@ def _sequel(ready: ReadySet, defaults: Options, new_id: Callable[[], str]) -> Se
 def jobs_of(ready: ReadySet, defaults: Options) -> tuple[Choice, ...]:
     """Return the jobs that a set makes which is not to be refused; mostly one."""
     kind, said = KINDS[ready.candidate.kind], _said(ready)
-    files = [(member.role, member.name) for member in ready.candidate.members]
-    return choices(kind, files, said, layered(defaults, *said, kind=kind))
+    return choices(kind, _files(ready), said, layered(defaults, *said, kind=kind))
+
+
+def _files(ready: ReadySet) -> list[tuple[Role, str]]:
+    return [(member.role, member.name) for member in ready.candidate.members]
 
 
 def wanted(ready: ReadySet, defaults: Options) -> tuple[Article, ...]:
@@ -169,9 +172,9 @@ def wanted(ready: ReadySet, defaults: Options) -> tuple[Article, ...]:
 
 def bill(ready: ReadySet, defaults: Options, price: Callable[[Article], Decimal]) -> str:
     """Say how many jobs a set makes and what they may cost together; "" for one job, whose price is known."""
-    articles = () if ready.problem else wanted(ready, defaults)
-    if len(articles) < 2:
-        return ""
+    if ready.problem or count(KINDS[ready.candidate.kind], _files(ready), _said(ready)) < 2:
+        return ""  # soon told: this is asked of each set that waits, after each look
+    articles = wanted(ready, defaults)
     return (
         f"it makes {len(articles)} {articles[0].noun}s, for {in_credits(sum(map(price, articles), Decimal(0)))} in all"
     )
