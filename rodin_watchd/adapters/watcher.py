@@ -12,6 +12,7 @@ import errno
 import itertools
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -40,22 +41,37 @@ _LEAST_LIMITS = {"max_user_watches": 524_288, "max_user_instances": 1024}
 _LIMITS = {errno.ENOSPC: "max_user_watches", errno.EMFILE: "max_user_instances"}
 
 
+BURST_EVENTS = 256
+"""So many events between two looks are a burst: a look in its midst sees a part, and costs nearly as much as one at its end."""
+
+BURST_GAP_SECONDS, LONGEST_BURST_SECONDS = 0.03, 1.0
+"""A burst has ended when nothing came for so long; after so long it is looked at all the same."""
+
+_MANY_EVENTS, _READ_PAUSE_SECONDS = 16, 0.005
+"""After a read with so many events the next one waits, so that it gets hundreds at once, and wakes the loop once for them."""
+
+
 class Mailbox:
     """Where a watching thread leaves what the main loop takes. Paths are bytes, as the kernel gives them."""
 
-    def __init__(self, wake: Callable[[], None], most_files: int) -> None:
+    def __init__(
+        self, wake: Callable[[], None], most_files: int, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self.wake = wake
+        self._monotonic = monotonic
         self._most = most_files
         self._lock = threading.Lock()
         self._probe_came = threading.Condition(self._lock)
         self._probed: set[bytes] = set()  # folders in which the event of a probe file came
         self._words: dict[bytes, dict[bytes, Writer]] = {}  # folder -> name -> what its writer did last
         self._noted = 0
+        self._events = 0  # since the last look
+        self._first_at = self._last_at = 0.0  # monotonic: the first and the last of them
         self._changed: set[bytes] | None = None  # folders; None: any may have
         self._said: dict[str, None] = {}  # an ordered set
 
     def note_file(self, folder: bytes, name: bytes, word: Writer) -> None:
-        """Note what the writer of a file did; when there are too many, forget them all. A file that is written wakes nobody."""
+        """Note what the writer of a file did; when there are too many, forget them all."""
         with self._lock:
             words = self._words.setdefault(folder, {})
             self._noted += name not in words
@@ -63,8 +79,6 @@ class Mailbox:
             self._note(folder)
             if self._noted > self._most:
                 self._words, self._noted = {}, 0
-        if word is not Writer.WRITING:
-            self.wake()
 
     def void(self, folder: bytes, name: bytes) -> None:
         """Forget a file: another one was made under its name."""
@@ -89,6 +103,10 @@ class Mailbox:
             self._note(folder)
 
     def _note(self, folder: bytes) -> None:
+        self._last_at = self._monotonic()
+        if not self._events:
+            self._first_at = self._last_at
+        self._events += 1
         if self._changed is not None:
             self._changed.add(folder)
             if len(self._changed) > self._most:
@@ -127,10 +145,17 @@ class Mailbox:
             self._said[text] = None
         self.wake()
 
+    def burst_seconds(self) -> float:
+        """Return in how many seconds the burst that is under way counts as over; 0.0 where there is none."""
+        with self._lock:
+            ends_at = min(self._last_at + BURST_GAP_SECONDS, self._first_at + LONGEST_BURST_SECONDS)
+            return max(ends_at - self._monotonic(), 0.0) if self._events >= BURST_EVENTS else 0.0
+
     def take_seen(self) -> FileEvents:
         """Return what was noted since the last call, and which files are being written now."""
         with self._lock:
             words = self._words
+            self._events = 0
             self._words = {folder: open_ for folder, names in words.items() if (open_ := _still_open(names))}
             self._noted = sum(map(len, self._words.values()))
         by_word: dict[Writer, set[str]] = {word: set() for word in Writer}
@@ -255,7 +280,25 @@ try:
         (Flag.IN_MODIFY | Flag.IN_CLOSE_WRITE | Flag.IN_CREATE | Flag.IN_MOVED_FROM | Flag.IN_MOVED_TO)
         | (Flag.IN_DELETE_SELF | Flag.IN_MOVE_SELF | Flag.IN_ONLYDIR | Flag.IN_DONT_FOLLOW)
     )
-    _NEEDED = (InotifyFD.add_callback, InotifyFD.remove_callbacks, InotifyFD.stop)
+    _NEEDED = (InotifyFD.add_callback, InotifyFD.remove_callbacks, InotifyFD.stop, InotifyFD.read_events)
+
+    class _Reader(InotifyFD):
+        """Reads events, and calls `after` when all of a read were handled; in a burst it reads seldom, and many at once."""
+
+        def __init__(self, after: Callable[[], None]) -> None:
+            super().__init__()
+            self._after = after
+
+        def run(self) -> None:
+            """Read until the end of the thread."""
+            while self.should_keep_running():
+                events = self.read_events()
+                for event in events:
+                    self.handle_event(event)
+                self._after()
+                if len(events) >= _MANY_EVENTS:
+                    time.sleep(_READ_PAUSE_SECONDS)
+
     HAS_INOTIFY = True
 except (ImportError, AttributeError, TypeError, UnsupportedLibcError):  # TypeError: Windows has no CDLL(None)
     HAS_INOTIFY = False
@@ -285,7 +328,8 @@ class _InotifySession:
         self._ids = itertools.count()
         self._closing = False
         self._moving = 0  # the cookie of a file that is open, and was moved: of the reading thread alone
-        self._fd = InotifyFD()
+        self._wakes = False  # whether the loop is to be woken: of the reading thread alone
+        self._fd = _Reader(self._wake)
         self._fd.start()
         try:
             self._watch(b"")
@@ -324,6 +368,11 @@ class _InotifySession:
         else:
             self._on_file(watched.path, event)
 
+    def _wake(self) -> None:
+        if self._wakes:
+            self._wakes = False
+            self._mailbox.wake()
+
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
         with self._lock:
             self._watched.pop(wd, None)
@@ -347,7 +396,7 @@ class _InotifySession:
             return
         if self._watch_if_there(folder):
             self._descend(folder)
-        self._mailbox.wake()  # files may have been in it before its watch was
+        self._wakes = True  # files may have been in it before its watch was
 
     def _on_file(self, folder: bytes, event: InotifyEvent) -> None:
         name, mask = event.name, event.mask
@@ -356,17 +405,18 @@ class _InotifySession:
                 self._mailbox.note_probe(folder)
         elif mask & Flag.IN_CREATE:
             self._mailbox.void(folder, name)
-            self._mailbox.wake()  # a hard link is never closed
+            self._wakes = True  # a hard link is never closed
         elif mask & Flag.IN_MODIFY:
             self._mailbox.note_file(folder, name, Writer.WRITING)
         elif mask & Flag.IN_CLOSE_WRITE:
             self._mailbox.note_file(folder, name, Writer.CLOSED)
+            self._wakes = True
         elif mask & Flag.IN_MOVED_FROM:
             self._moving = event.cookie if self._mailbox.leave(folder, name) is Writer.WRITING else 0
         elif mask & Flag.IN_MOVED_TO:
             is_open = self._moving and self._moving == event.cookie  # the kernel gives both events one after the other
             self._mailbox.note_file(folder, name, Writer.WRITING if is_open else Writer.MOVED_IN)
-            self._mailbox.wake()
+            self._wakes = True
 
     def _fault(self) -> None:
         """Ask for a new session, and forget what may have been undone by an event that did not come."""
@@ -464,6 +514,9 @@ class Watcher(Protocol):
         leaves a folder is not reported.
         """
 
+    def burst_seconds(self) -> float:
+        """Return in how many seconds a look is worth its cost; 0.0 unless files come by the hundred at this moment."""
+
     def take_trouble(self) -> str | None:
         """Return what people must know that was not reported before; a lasting defect is reported once. Then call `rearm`."""
 
@@ -521,6 +574,10 @@ class PollingWatcher:
     def take_changed(self) -> None:
         """Return that anything may have changed."""
 
+    def burst_seconds(self) -> float:
+        """Return 0.0: nobody sees a burst."""
+        return 0.0
+
     def take_trouble(self) -> None:
         """Return that nothing is wrong."""
 
@@ -564,12 +621,13 @@ class EventWatcher:
         mounted: Callable[[], Mapping[str, str]] = _one_local,
         proof_seconds: float = PROOF_SECONDS,
         most_files: int = MOST_FILES,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root = root
         self._insists = insists
         self._look_at_mounts = mounted
         self._proof_seconds = proof_seconds
-        self._mailbox = Mailbox(wake, most_files)
+        self._mailbox = Mailbox(wake, most_files, monotonic)
         self._session: _InotifySession | HintSession | None = None
         self._place = _Place()
         self._is_lost = True  # whether what was armed last is gone, or was never armed
@@ -628,6 +686,10 @@ class EventWatcher:
         changed = self._mailbox.take_changed()
         is_whole = isinstance(self._session, _InotifySession) and not (self._defects or self.polls)
         return changed if is_whole else None
+
+    def burst_seconds(self) -> float:
+        """Return in how many seconds the burst that is under way counts as over; 0.0 where there is none, and for hints."""
+        return self._mailbox.burst_seconds()
 
     def take_trouble(self) -> str | None:
         """Return what was not reported before: a lost root or queue each time, a lasting defect once until it is corrected."""

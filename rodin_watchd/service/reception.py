@@ -106,7 +106,7 @@ class Reception:
     def next_due_seconds(self) -> list[float]:
         """Return in how many seconds a look may become due."""
         now = self._clock.monotonic()
-        soonest = self._looked_at + LOOK_SHARE * self._look_seconds
+        soonest = max(self._looked_at + LOOK_SHARE * self._look_seconds, now + self._watcher.burst_seconds())
         at = [max(self.view.again_at, soonest), max(self._scanned_at + self._rescan_seconds(), soonest)]
         if self._woken or self._is_copied() or self._is_returned():
             at.append(soonest)
@@ -115,7 +115,8 @@ class Reception:
     def _is_time(self, now: float) -> bool:
         since = now - self._looked_at
         woken = self._woken or now >= self.view.again_at or self._is_copied() or self._is_returned()
-        return (woken or self._is_rescan_due(now)) and since >= LOOK_SHARE * self._look_seconds
+        is_due = (woken or self._is_rescan_due(now)) and since >= LOOK_SHARE * self._look_seconds
+        return is_due and not self._watcher.burst_seconds()
 
     def _is_rescan_due(self, now: float) -> bool:
         return now - self._scanned_at >= self._rescan_seconds()

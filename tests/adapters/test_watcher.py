@@ -19,7 +19,15 @@ from places import share
 from strangers import bound, mounted
 
 from rodin_watchd.adapters.host import shares_in
-from rodin_watchd.adapters.watcher import HAS_INOTIFY, EventWatcher, limit_text, open_watcher
+from rodin_watchd.adapters.watcher import (
+    BURST_EVENTS,
+    BURST_GAP_SECONDS,
+    HAS_INOTIFY,
+    LONGEST_BURST_SECONDS,
+    EventWatcher,
+    limit_text,
+    open_watcher,
+)
 from rodin_watchd.core.sets import NOTHING_SEEN
 
 pytestmark = pytest.mark.skipif(not HAS_INOTIFY, reason="native watching is for Linux")
@@ -209,6 +217,35 @@ def test_vouches_are_bounded(root: Path, wakeups: Wakeups) -> None:
         with (root / f"{number}.glb").open("ab"):
             pass
     assert seen(watcher) == {f"{number}.glb" for number in range(11, 14)}
+    watcher.close()
+
+
+def test_a_burst_is_waited_for(root: Path, wakeups: Wakeups) -> None:
+    """While files come by the hundred a look has to wait until nothing comes for a moment, and not much longer than that; one file is no burst."""
+    now = 100.0
+    watcher = EventWatcher(root, wakeups, monotonic=lambda: now)
+
+    def drop(first: int) -> None:
+        for number in range(first, first + BURST_EVENTS):
+            (root / f"{number}.glb").touch()
+        assert watcher.prove(BOUND_SECONDS)
+
+    (root / "chair.glb").touch()
+    wakeups.wait()
+    assert watcher.burst_seconds() == 0.0
+    assert seen(watcher) == {"chair.glb"}
+    drop(0)
+    assert wakeups.came
+    assert watcher.burst_seconds() == pytest.approx(BURST_GAP_SECONDS)
+    now += LONGEST_BURST_SECONDS - 0.01
+    assert watcher.burst_seconds() == 0.0
+    drop(BURST_EVENTS)
+    assert watcher.burst_seconds() == pytest.approx(0.01)
+    now += 0.02
+    assert watcher.burst_seconds() == 0.0
+    drop(2 * BURST_EVENTS)
+    assert len(seen(watcher)) == 3 * BURST_EVENTS
+    assert watcher.burst_seconds() == 0.0
     watcher.close()
 
 
