@@ -41,11 +41,11 @@ _LEAST_LIMITS = {"max_user_watches": 524_288, "max_user_instances": 1024}
 _LIMITS = {errno.ENOSPC: "max_user_watches", errno.EMFILE: "max_user_instances"}
 
 
-BURST_EVENTS = 256
-"""So many events between two looks are a burst: a look in its midst sees a part, and costs nearly as much as one at its end."""
+BURST_FILES = 256
+"""So many files that come between two looks are a burst: a look in its midst sees a part, and costs nearly as much as one at its end."""
 
-BURST_GAP_SECONDS, LONGEST_BURST_SECONDS = 0.03, 1.0
-"""A burst has ended when nothing came for so long; after so long it is looked at all the same."""
+BURST_GAP_SECONDS, LONGEST_BURST_SECONDS = 0.05, 2.0
+"""A burst has ended when none came for so long; after so long it is looked at all the same."""
 
 _MANY_EVENTS, _READ_PAUSE_SECONDS = 16, 0.005
 """After a read with so many events the next one waits, so that it gets hundreds at once, and wakes the loop once for them."""
@@ -65,8 +65,8 @@ class Mailbox:
         self._probed: set[bytes] = set()  # folders in which the event of a probe file came
         self._words: dict[bytes, dict[bytes, Writer]] = {}  # folder -> name -> what its writer did last
         self._noted = 0
-        self._events = 0  # since the last look
-        self._first_at = self._last_at = 0.0  # monotonic: the first and the last of them
+        self._came = 0  # files and folders, since the last look
+        self._first_at = self._last_at = 0.0  # monotonic: when the first and the last of them came
         self._changed: set[bytes] | None = None  # folders; None: any may have
         self._said: dict[str, None] = {}  # an ordered set
 
@@ -74,9 +74,10 @@ class Mailbox:
         """Note what the writer of a file did; when there are too many, forget them all."""
         with self._lock:
             words = self._words.setdefault(folder, {})
-            self._noted += name not in words
+            is_new = name not in words
+            self._noted += is_new
             words[name] = word
-            self._note(folder)
+            self._note(folder, is_new=is_new)
             if self._noted > self._most:
                 self._words, self._noted = {}, 0
 
@@ -100,13 +101,13 @@ class Mailbox:
     def note(self, folder: bytes) -> None:
         """Note that something in a folder has changed."""
         with self._lock:
-            self._note(folder)
+            self._note(folder, is_new=True)
 
-    def _note(self, folder: bytes) -> None:
-        self._last_at = self._monotonic()
-        if not self._events:
-            self._first_at = self._last_at
-        self._events += 1
+    def _note(self, folder: bytes, *, is_new: bool) -> None:
+        if is_new:
+            self._last_at = self._monotonic()
+            self._first_at = self._first_at if self._came else self._last_at
+            self._came += 1
         if self._changed is not None:
             self._changed.add(folder)
             if len(self._changed) > self._most:
@@ -149,13 +150,13 @@ class Mailbox:
         """Return in how many seconds the burst that is under way counts as over; 0.0 where there is none."""
         with self._lock:
             ends_at = min(self._last_at + BURST_GAP_SECONDS, self._first_at + LONGEST_BURST_SECONDS)
-            return max(ends_at - self._monotonic(), 0.0) if self._events >= BURST_EVENTS else 0.0
+            return max(ends_at - self._monotonic(), 0.0) if self._came >= BURST_FILES else 0.0
 
     def take_seen(self) -> FileEvents:
         """Return what was noted since the last call, and which files are being written now."""
         with self._lock:
             words = self._words
-            self._events = 0
+            self._came = 0
             self._words = {folder: open_ for folder, names in words.items() if (open_ := _still_open(names))}
             self._noted = sum(map(len, self._words.values()))
         by_word: dict[Writer, set[str]] = {word: set() for word in Writer}

@@ -20,7 +20,7 @@ from strangers import bound, mounted
 
 from rodin_watchd.adapters.host import shares_in
 from rodin_watchd.adapters.watcher import (
-    BURST_EVENTS,
+    BURST_FILES,
     BURST_GAP_SECONDS,
     HAS_INOTIFY,
     LONGEST_BURST_SECONDS,
@@ -226,7 +226,7 @@ def test_a_burst_is_waited_for(root: Path, wakeups: Wakeups) -> None:
     watcher = EventWatcher(root, wakeups, monotonic=lambda: now)
 
     def drop(first: int) -> None:
-        for number in range(first, first + BURST_EVENTS):
+        for number in range(first, first + BURST_FILES):
             (root / f"{number}.glb").touch()
         assert watcher.prove(BOUND_SECONDS)
 
@@ -239,14 +239,23 @@ def test_a_burst_is_waited_for(root: Path, wakeups: Wakeups) -> None:
     assert watcher.burst_seconds() == pytest.approx(BURST_GAP_SECONDS)
     now += LONGEST_BURST_SECONDS - 0.01
     assert watcher.burst_seconds() == 0.0
-    drop(BURST_EVENTS)
+    drop(BURST_FILES)
     assert watcher.burst_seconds() == pytest.approx(0.01)
     now += 0.02
     assert watcher.burst_seconds() == 0.0
-    drop(2 * BURST_EVENTS)
-    assert len(seen(watcher)) == 3 * BURST_EVENTS
+    drop(2 * BURST_FILES)
+    assert len(seen(watcher)) == 3 * BURST_FILES
     assert watcher.burst_seconds() == 0.0
     watcher.close()
+
+
+def test_a_file_that_is_written_in_many_pieces_is_no_burst(root: Path, watcher: EventWatcher) -> None:
+    """However many events it makes, nobody waits for more of them."""
+    with (root / "chair.obj").open("wb", buffering=0) as file:
+        for _ in range(2 * BURST_FILES):
+            file.write(b"v 0 0 0\n")
+    assert watcher.prove(BOUND_SECONDS)
+    assert watcher.burst_seconds() == 0.0
 
 
 # ---- sub-folders ----------------------------------------------------------------------------------------------------
