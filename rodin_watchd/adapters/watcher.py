@@ -613,7 +613,7 @@ class EventWatcher:
     probe was not seen. What keeps it from working is reported by `take_trouble`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first two have defaults
         self,
         root: Path,
         wake: Callable[[], None],
@@ -689,8 +689,8 @@ class EventWatcher:
         return changed if is_whole else None
 
     def burst_seconds(self) -> float:
-        """Return in how many seconds the burst that is under way counts as over; 0.0 where there is none, and for hints."""
-        return self._mailbox.burst_seconds()
+        """Return in how many seconds the burst that is under way counts as over; 0.0 where there is none, while it polls, and for hints."""
+        return 0.0 if self.polls else self._mailbox.burst_seconds()
 
     def take_trouble(self) -> str | None:
         """Return what was not reported before: a lost root or queue each time, a lasting defect once until it is corrected."""

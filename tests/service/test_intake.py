@@ -121,8 +121,8 @@ def test_one_look_examines_no_more_than_a_moment_allows(tmp_path: Path, look: Ca
 
 def test_one_look_examines_so_many_small_files_at_most(tmp_path: Path) -> None:
     """A file counts as a page at least, so that thousands of small ones keep nothing else waiting either; all have their turn."""
-    settings = Settings(unproven_quiet_seconds=0, sidecar_wait_seconds=0)
-    intake = Intake(Inbox(tmp_path), settings, 0.0, most_examined_bytes=4 * 4096)
+    settings = Settings(quiet_seconds=0, unproven_quiet_seconds=0, sidecar_wait_seconds=0)
+    intake = Intake(Inbox(tmp_path), settings, most_examined_bytes=4 * 4096)
     for name in ("a", "b", "c", "d", "e"):
         (tmp_path / f"{name}.obj").write_bytes(model(name))
         (tmp_path / f"{name}.png").write_bytes(image(name))
