@@ -173,7 +173,7 @@ def wanted(ready: ReadySet, defaults: Options) -> tuple[Article, ...]:
 def bill(ready: ReadySet, defaults: Options, price: Callable[[Article], Decimal]) -> str:
     """Say how many jobs a set makes and what they may cost together; "" for one job, whose price is known."""
     if ready.problem or count(KINDS[ready.candidate.kind], _files(ready), _said(ready)) < 2:
-        return ""  # soon told: this is asked of each set that waits, after each look
+        return ""  # computed for each set that waits, after each look: the count alone is cheap
     articles = wanted(ready, defaults)
     return (
         f"it makes {len(articles)} {articles[0].noun}s, for {in_credits(sum(map(price, articles), Decimal(0)))} in all"
