@@ -88,8 +88,10 @@ def _junk_patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
     return tuple((re.compile(pattern, re.DOTALL), reason) for pattern, reason in _JUNK)
 
 
-_PLAIN: Final = re.compile(r"[0-9a-z][0-9a-z ._-]*\.(?:fbx|glb|jpe?g|obj|png|stl|toml|usdz|webp)")
-"""What no pattern of junk fits, unless there is a conflict in it: nearly all names that artists give."""
+@cache
+def _plain_names() -> re.Pattern[str]:
+    """Compile what no pattern of junk fits, unless there is a conflict in it: nearly all names that artists give."""
+    return re.compile(r"[0-9a-z][0-9a-z ._-]*\.(?:fbx|glb|jpe?g|obj|png|stl|toml|usdz|webp)")
 
 
 def junk_reason(name: str) -> str | None:
@@ -98,7 +100,7 @@ def junk_reason(name: str) -> str | None:
     Takes one name, not a path, of a file or a folder; upper and lower case are the same. Pure, never raises.
     """
     key = match_key(name)
-    if _PLAIN.fullmatch(key) and "conflict" not in key:  # this is asked for each name at each look
+    if _plain_names().fullmatch(key) and "conflict" not in key:  # this is asked for each name at each look
         return None
     for pattern, reason in _junk_patterns():
         if found := pattern.search(key):
