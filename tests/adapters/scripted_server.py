@@ -151,6 +151,9 @@ class ScriptedServer:
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
+        for conversation in list(self.conversations):  # a client that was abandoned may keep its connection open
+            with contextlib.suppress(OSError):
+                conversation.sock.shutdown(socket.SHUT_RDWR)
         for thread in list(self._threads):
             thread.join(TIMEOUT_SECONDS)
             assert not thread.is_alive()

@@ -52,7 +52,7 @@ def after_kill(scene: Scene, *, copies: bool = False) -> list[Violation]:
 
     `copies`: the folders are on several filesystems, so that a file may be in two places while it is moved.
     """
-    return [*_unfound(scene, places=2 if copies else 1), *_half_published(scene.root)]
+    return [*_unfound(scene, places=2 if copies else 1), *_half_published(scene.root, settled=False)]
 
 
 def _unfound(scene: Scene, *, places: int = 1, settled: bool = False) -> Iterator[Violation]:
@@ -92,11 +92,14 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
 
 
-def _half_published(root: Path) -> Iterator[Violation]:
-    """Find what is visible and not whole: all that its receipt lists must be there, and nothing else."""
+def _half_published(root: Path, *, settled: bool) -> Iterator[Violation]:
+    """Find what is visible and not whole: all that its receipt lists must be there, and nothing else.
+
+    Not `settled`, it was killed in any moment: a folder of folders is made before the first of them comes into it.
+    """
     for top in RECEIPT_OF:
         for folder in published(root, top):
-            if wrong := _not_whole(folder, _end_of(folder, top)):
+            if (settled or any(folder.iterdir())) and (wrong := _not_whole(folder, _end_of(folder, top))):
                 yield Violation(Kind.PARTIAL, f"{folder.relative_to(root)}: {wrong}")
 
 
@@ -175,7 +178,7 @@ def at_rest(scene: Scene, charges: Sequence[ChargeRow]) -> list[Violation]:
     history = scene.history()
     jobs = [job for job, _ in history.values()]
     disputed = _disputed(scene.sets, jobs, charges)
-    found = [*_unfound(scene, settled=True), *_half_published(scene.root), *_left_over(scene.root, jobs)]
+    found = [*_unfound(scene, settled=True), *_half_published(scene.root, settled=True), *_left_over(scene.root, jobs)]
     found += _inbox_left(scene.root)
     for dropped in scene.sets:
         found += _wrong_set(scene.root, dropped, _jobs_of(dropped, jobs), charges, disputed)
@@ -295,7 +298,11 @@ def conserved(scenes: Sequence[Scene], charges: Sequence[ChargeRow]) -> list[Vio
     jobs = {(number, job.id): job for number, scene in enumerate(scenes) for job, _ in scene.history().values()}
     for number, scene in enumerate(scenes):
         mine = [job for (of, _), job in jobs.items() if of == number]
-        found += [*_half_published(scene.root), *_left_over(scene.root, mine), *_waits_in_vain(scene.root)]
+        found += [
+            *_half_published(scene.root, settled=True),
+            *_left_over(scene.root, mine),
+            *_waits_in_vain(scene.root),
+        ]
         found += [violation for job in mine for violation in _not_ended(scene.root, job)]
     found += _unfound_in(scenes)
     found += bought_twice(charges)
