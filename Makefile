@@ -46,7 +46,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
-	$(BIN)/mypy tests/conftest.py tests/reliability/effort.py
+	$(BIN)/mypy tests/conftest.py tests/reliability/effort.py tests/adapters/clusters.py
 	$(BIN)/mypy tests/cli/conftest.py
 	$(BIN)/mypy tests/web/conftest.py tests/cli/cli_stage.py
 	$(BIN)/mypy tests/systemd/*.py tools/build_deb.py tools/systemd_root.py

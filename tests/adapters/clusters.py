@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from rodin_watchd.adapters.store.postgres import PostgresStore
-from rodin_watchd.adapters.store.postgres_connection import Address
+from rodin_watchd.settings import Address
 
 START_SECONDS = 30
 ROLE = "rodin"
@@ -107,7 +107,8 @@ def running() -> Iterator[Cluster]:
         try:
             yield cluster
         finally:
-            cluster.stop("immediate")
+            with contextlib.suppress(RuntimeError):  # the test has stopped it
+                cluster.stop("immediate")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -131,7 +132,8 @@ def database(cluster: Cluster, *, empty: bool = False) -> Iterator[str]:
     try:
         yield name
     finally:
-        cluster.ask(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        with contextlib.suppress(psycopg.OperationalError):  # the test has stopped the server
+            cluster.ask(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import random
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -17,7 +18,7 @@ from clusters import Cluster, database, running
 from sql import query
 
 from rodin_watchd.adapters.store.postgres import PostgresArchive, PostgresReader, PostgresStore, insert_command
-from rodin_watchd.adapters.store.postgres_connection import Address, Database
+from rodin_watchd.adapters.store.postgres_connection import Database
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.kinds import Article
 from rodin_watchd.core.machine import TABLE
@@ -45,6 +46,7 @@ from rodin_watchd.model import (
     Task,
     Transition,
 )
+from rodin_watchd.settings import Address
 
 NOW = 1_700_000_000.0
 HALF = Decimal("0.5")
@@ -497,6 +499,25 @@ def test_a_user_without_rights_is_told_what_to_grant(cluster: Cluster, address: 
         assert weak in refused.value.advice_in_full
 
 
+def test_a_user_who_may_look_or_leave_commands(cluster: Cluster, address: Address, store: PostgresStore) -> None:
+    """With the rights that the documents name; and no more."""
+    job = led(store, a_job(), S.CLAIMED)
+    looker = f"looker_{address.database}"
+    cluster.ask(f"CREATE ROLE {looker} LOGIN")
+    asked(cluster, address, f"GRANT USAGE ON SCHEMA rodin_watchd TO {looker}")
+    asked(cluster, address, f"GRANT SELECT ON ALL TABLES IN SCHEMA rodin_watchd TO {looker}")
+    theirs = Address(address.url.replace("rodin@", f"{looker}@"))
+    with closing(PostgresReader(theirs)) as reader:
+        assert reader.jobs() == [job]
+        with pytest.raises(JournalError, match="permission denied"):
+            insert_command(theirs, "pause", {}, NOW)
+        asked(cluster, address, f"GRANT INSERT ON commands TO {looker}")
+        before = reader.version()
+        number = insert_command(theirs, "pause", {}, NOW)
+        assert reader.version() != before
+    assert [command.id for command in store.open_commands()] == [number]
+
+
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
@@ -514,6 +535,14 @@ def test_a_wrong_address_is_told(cluster: Cluster, address: Address, url: str, r
     with pytest.raises((StoreAwayError, JournalError), match=reason) as refused:
         PostgresReader(there)
     assert secret not in f"{refused.value} {there!r}"
+
+
+@pytest.mark.parametrize("ahead_seconds", [3600, -3600])
+def test_a_clock_that_is_far_from_the_servers_is_refused(address: Address, ahead_seconds: float) -> None:
+    """When a service begins, with what sets both."""
+    with pytest.raises(JournalError, match="60 minutes apart") as refused:
+        PostgresStore(address, now=lambda: time.time() + ahead_seconds)
+    assert "timedatectl" in refused.value.advice_in_full
 
 
 def test_a_database_of_another_encoding_is_refused(cluster: Cluster) -> None:

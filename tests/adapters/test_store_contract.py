@@ -13,7 +13,6 @@ import pytest
 
 from rodin_watchd.adapters.store.postgres import PostgresReader, PostgresStore
 from rodin_watchd.adapters.store.postgres import insert_command as insert_postgres_command
-from rodin_watchd.adapters.store.postgres_connection import Address
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.core.approval import Changes, GateKey, Pass
@@ -50,6 +49,7 @@ from rodin_watchd.model import (
     Task,
     Transition,
 )
+from rodin_watchd.settings import Address
 
 NOW = 1_700_000_000.0
 HALF = Decimal("0.5")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
@@ -18,7 +18,7 @@ import psycopg
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store.codec import plain
 from rodin_watchd.adapters.store.files import errors_in_words
-from rodin_watchd.adapters.store.postgres_connection import LOCKS, Address, Database, in_postgres
+from rodin_watchd.adapters.store.postgres_connection import LOCKS, Database, in_postgres
 from rodin_watchd.adapters.store.postgres_schema import COST, SCHEMA, VERSION, facts, migrations
 from rodin_watchd.adapters.store.schema import legal_moves
 from rodin_watchd.adapters.store.stored import (
@@ -29,6 +29,7 @@ from rodin_watchd.adapters.store.stored import (
     OF_EVENTS,
     OF_RUNS,
     RUN_COLUMNS,
+    WHERE_MOVED,
     Dialect,
     OldRows,
     StoredReader,
@@ -36,10 +37,10 @@ from rodin_watchd.adapters.store.stored import (
     StoredWriter,
     Values,
     quoted,
+    refuse_moved,
 )
 from rodin_watchd.core.machine import ENDED
-from rodin_watchd.core.notifications import SILENT, Announcer
-from rodin_watchd.core.store import NO_META, NOTHING_BESIDE, Beside
+from rodin_watchd.core.store import NO_META, NOTHING_BESIDE, SILENT, Announcer, Beside
 from rodin_watchd.errors import (
     AlreadyRunningError,
     CommandRefusedError,
@@ -52,9 +53,13 @@ from rodin_watchd.errors import (
     StoreAwayError,
 )
 from rodin_watchd.model import Job, Transition
+from rodin_watchd.settings import Address
 
 BUSY_SECONDS: Final = 5.0
 """How long a lock of another program is waited for."""
+
+_CLOCKS_APART_SECONDS: Final = 300.0
+"""So much clocks may differ when a service begins."""
 
 _FOUND_OUT_SECONDS: Final = 8.0
 """How long the end of a commit that the network cut off is asked for."""
@@ -221,9 +226,16 @@ class PostgresStore(_PostgresReading, StoredWriter):
     """
 
     def __init__(
-        self, address: Address, owner: str = "", busy_seconds: float = BUSY_SECONDS, *, alone: bool = True
+        self,
+        address: Address,
+        owner: str = "",
+        busy_seconds: float = BUSY_SECONDS,
+        *,
+        alone: bool = True,
+        now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(owner)
+        self._now = now
         self._alone = alone
         self._writer = {"writer": f"daemon {owner}"}
         self._written: int | None = None  # by this object, and those before it
@@ -243,12 +255,23 @@ class PostgresStore(_PostgresReading, StoredWriter):
         if self._alone:
             self._hold(found)
         if self._written is None:
+            self._refuse_other_time(found)
             self._migrate(found)
             insert = "INSERT INTO writings VALUES (:writer, 0) ON CONFLICT DO NOTHING"
             found.execute(in_postgres(insert), self._writer)
             self._written = self._written_in(found)
         else:
             version_of(found, self._database)
+
+    def _refuse_other_time(self, found: psycopg.Connection[StoredRow]) -> None:
+        """Raise JournalError where the clocks are far apart: days of budgets, leases and histories would make no sense."""
+        there = float(found.execute("SELECT extract(epoch FROM clock_timestamp())").fetchall()[0][0])
+        if abs(there - self._now()) > _CLOCKS_APART_SECONDS:
+            minutes = abs(there - self._now()) / 60
+            raise JournalError(
+                f"The clock of this machine and that of {self._database.shown} are {minutes:.0f} minutes apart.",
+                advice="Let the network set both: `timedatectl set-ntp true` on each machine.",
+            )
 
     def _hold(self, found: psycopg.Connection[StoredRow]) -> None:
         """Keep every other service off the store. A connection of this very object that the server has not missed yet is ended."""
@@ -360,6 +383,7 @@ class PostgresStore(_PostgresReading, StoredWriter):
                     raise
                 raise found from error
         self._full = False
+        self._database.note_written()
         self._written = (self._written or 0) + counted
 
     def _begin(self) -> None:
@@ -367,6 +391,7 @@ class PostgresStore(_PostgresReading, StoredWriter):
         for is_last in (False, True):
             try:
                 with self._database.in_words("cannot be written"):
+                    self._database.set_patience()
                     self._database.run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
                     self._database.run(_LOCK, {"what": _BOOK})
                     written = self._written_in(self._database.connection())
@@ -457,7 +482,7 @@ class PostgresArchive:
                 for table, column in (("jobs", "id"), ("events", "job_id"), ("hook_runs", "job_id")):
                     cursor.execute(f"DELETE FROM archived_{table} WHERE {column} = ANY(%s)", (ids,))  # noqa: S608 - names from above
                 cursor.executemany(
-                    "INSERT INTO archived_jobs VALUES (%s, %s)",
+                    "INSERT INTO archived_jobs (id, doc) VALUES (%s, %s)",
                     [(i, one.doc) for i, one in zip(ids, found, strict=True)],
                 )
                 for table, columns, parts in (
@@ -488,6 +513,7 @@ def insert_command(address: Address, verb: str, arguments: dict[str, Any], now: 
         if version_of(found, database) < VERSION:
             raise OldJournalError(f"The store in {database.shown} is not set up for this version of rodin_watchd.")
         with found.transaction():
+            refuse_moved(found.execute(WHERE_MOVED).fetchall())
             found.execute(in_postgres(_LOCK), {"what": _COMMANDS})  # two terminals cannot both find that nothing waits
             waiting = [json.loads(row[0]) for row in found.execute(in_postgres(_WAITING), {"verb": verb}).fetchall()]
             if once and any(one.get("job") == arguments.get("job") for one in waiting):

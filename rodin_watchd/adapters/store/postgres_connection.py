@@ -9,17 +9,17 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from rodin_watchd.adapters.store.codec import plain
 from rodin_watchd.adapters.store.postgres_schema import SCHEMA
 from rodin_watchd.adapters.store.stored import NO_VALUES, StoredRow, Values
 from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, JournalFaultError, RoomError, StoreAwayError
+from rodin_watchd.settings import Address
 
 LOCKS: Final = 0x726F6469
 """The first number of all advisory locks of this program; the second one says what is locked."""
@@ -33,6 +33,8 @@ _AGAIN_SECONDS: Final = 2.0
 _STATEMENT_SECONDS: Final = 30.0
 _IDLE_SECONDS: Final = 30.0
 """How long a transaction of a process that was stopped keeps others from writing."""
+
+_IMPATIENT_SECONDS: Final = 0.05
 
 _KEEPALIVES: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 _BUSY: Final = ("55P03", "40001", "40P01", "57014")  # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -62,29 +64,6 @@ _SERVER: Final = """
 Prepare: TypeAlias = Callable[["psycopg.Connection[StoredRow]"], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a database is, and the password for it, which no text shows."""
-
-    url: str
-    password: str = field(default="", repr=False)
-
-    @property
-    def shown(self) -> str:
-        """What people read."""
-        try:
-            parts = conninfo_to_dict(self.url)
-        except psycopg.Error:
-            return "the database of [store] url"
-        host = parts.get("host") or "this machine"
-        return f"the database {parts.get('dbname') or parts.get('user') or ''} on {host}"
-
-    def conninfo(self, name: str) -> str:
-        """Return it as libpq takes it. Raises psycopg.Error for what is no address."""
-        given: dict[str, Any] = {"application_name": name, "connect_timeout": _CONNECT_SECONDS, **_KEEPALIVES}
-        return make_conninfo(self.url, **given, **({"password": self.password} if self.password else {}))
-
-
 class _Row(Sequence[Any]):
     """A row: its columns by their names, or in their order."""
 
@@ -109,6 +88,12 @@ def _rows_of(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], StoredRow
     return lambda values: _Row(values, names)
 
 
+def _conninfo(address: Address, name: str) -> str:
+    """Return an address as libpq takes it. Raises psycopg.Error for what is none."""
+    given: dict[str, Any] = {"application_name": name, "connect_timeout": _CONNECT_SECONDS, **_KEEPALIVES}
+    return make_conninfo(address.url, **given, **({"password": address.password} if address.password else {}))
+
+
 class Database:
     """A connection that is opened when it is needed, and again when it was lost; for one thread. `prepare` gets each new one.
 
@@ -126,6 +111,8 @@ class Database:
         self._why_away = ""
         self.opened = 0  # how often
         self.is_held = False  # a transaction is under way: another connection has no part in it
+        self._locked_out = False  # a lock was waited for until the time was over, and nothing was written since
+        self._waits_seconds = lock_seconds  # for a lock, as the open connection knows it
 
     @property
     def shown(self) -> str:
@@ -145,6 +132,7 @@ class Database:
             if time.monotonic() < self._not_before and not at_once:
                 raise StoreAwayError(self._why_away)
             self._open = self._connected()
+            self._waits_seconds = self._lock_seconds
             self.opened += 1
         return self._open
 
@@ -153,7 +141,7 @@ class Database:
             with self.in_words("cannot be reached"):
                 try:
                     found = psycopg.Connection.connect(
-                        self._address.conninfo(self.name), autocommit=True, row_factory=_rows_of
+                        _conninfo(self._address, self.name), autocommit=True, row_factory=_rows_of
                     )
                 except psycopg.ProgrammingError as error:
                     raise JournalError(f"[store] url is no address of a database: {_first_line(error)}") from error
@@ -194,6 +182,7 @@ class Database:
     def asked(self, query: str, values: Values = NO_VALUES) -> list[StoredRow]:
         """Ask outside of a transaction, or inside of one; where the connection was lost outside of one, ask once more."""
         if not self.is_held:
+            self.set_patience()
             with contextlib.suppress(StoreAwayError):
                 return self._fetched(query, values)
         return self._fetched(query, values)
@@ -205,6 +194,18 @@ class Database:
     def run(self, query: str, values: Values = NO_VALUES) -> psycopg.Cursor[StoredRow]:
         """Give the server a statement. Raises psycopg.Error; StoreAwayError where there is no connection to be had."""
         return self.connection().execute(in_postgres(query), bound(values))
+
+    def set_patience(self) -> None:
+        """Wait for a lock once, and hardly again until it is gone: the main loop must not stand still for a stranger. Raises as `run`."""
+        wanted = _IMPATIENT_SECONDS if self._locked_out else self._lock_seconds
+        if wanted != self._waits_seconds and self.is_open:
+            with self.in_words("cannot be read"):
+                self.run("SELECT set_config('lock_timeout', :wait, false)", {"wait": f"{wanted * 1000:.0f}"})
+            self._waits_seconds = wanted
+
+    def note_written(self) -> None:
+        """Note that nobody keeps it locked."""
+        self._locked_out = False
 
     def hold(self) -> None:
         """Note that a transaction is under way: until it is over no other connection takes the place of this one."""
@@ -239,6 +240,7 @@ class Database:
         if code in _FULL:
             return RoomError(f"The disk of {self.shown} is full.")
         if code in _BUSY:
+            self._locked_out = True
             return JournalBusyError(f"Another program keeps {self.shown} locked.", advice=_LOCKED)
         if code in _FAULT:
             return JournalFaultError(message)
@@ -250,8 +252,7 @@ class Database:
         return JournalError(message)
 
     def _grant(self) -> str:
-        parts = conninfo_to_dict(self._address.url)
-        role, database = parts.get("user") or "ROLE", parts.get("dbname") or "DATABASE"
+        role, database = self._address.role or "ROLE", self._address.database
         return (
             f'Let the role of the service own the database: psql -c \'ALTER DATABASE "{database}" OWNER TO "{role}"\'; '
             f'or let it use the schema that it was made in: ALTER SCHEMA {SCHEMA} OWNER TO "{role}".'
