@@ -64,6 +64,9 @@ _CLOCKS_APART_SECONDS: Final = 300.0
 _FOUND_OUT_SECONDS: Final = 8.0
 """How long the end of a commit that the network cut off is asked for."""
 
+_ENDING: Final = "3s"
+"""How long a service that has just ended is waited for."""
+
 _BOOK, _SERVICE, _SETUP, _COMMANDS = range(1, 5)
 """What is locked: each transaction that writes, the store by its service, the schema, what commands are left."""
 
@@ -274,16 +277,23 @@ class PostgresStore(_PostgresReading, StoredWriter):
             )
 
     def _hold(self, found: psycopg.Connection[StoredRow]) -> None:
-        """Keep every other service off the store. A connection of this very object that the server has not missed yet is ended."""
-        taking = f"SELECT pg_try_advisory_lock({LOCKS}, {_SERVICE})"
-        if found.execute(taking).fetchall()[0][0]:
-            return
-        holders = found.execute(_HOLDER).fetchall()
-        for pid, name in holders:
-            if name != self._database.name:
-                raise AlreadyRunningError(f"Another service uses the store in {self._database.shown}: {name}.")
-            found.execute("SELECT pg_terminate_backend(%s)", (pid,))
-        found.execute(f"SELECT pg_advisory_lock({LOCKS}, {_SERVICE})")
+        """Keep every other service off the store. What has just ended is waited for: the server lets go of its lock a moment later.
+
+        A connection of this very object that the server has not missed yet is ended.
+        """
+        for pid, name in found.execute(_HOLDER).fetchall():
+            if name == self._database.name:
+                found.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        before = found.execute(
+            "SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, false)", (_ENDING,)
+        )
+        [(waits, _)] = before.fetchall()
+        try:
+            found.execute(f"SELECT pg_advisory_lock({LOCKS}, {_SERVICE})")
+        except psycopg.errors.LockNotAvailable as error:
+            names = ", ".join(str(name) for _, name in found.execute(_HOLDER).fetchall())
+            raise AlreadyRunningError(f"Another service uses the store in {self._database.shown}: {names}.") from error
+        found.execute("SELECT set_config('lock_timeout', %s, false)", (waits,))
 
     def _migrate(self, found: psycopg.Connection[StoredRow]) -> None:
         if version_of(found, self._database) == VERSION:

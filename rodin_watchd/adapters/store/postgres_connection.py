@@ -52,11 +52,16 @@ _SETTINGS: Final = f"""
         set_config('lock_timeout', :lock_timeout, false),
         set_config('statement_timeout', :statement_timeout, false),
         set_config('idle_in_transaction_session_timeout', :idle, false),
+        set_config('tcp_keepalives_idle', '10', false),
+        set_config('tcp_keepalives_interval', '5', false),
+        set_config('tcp_keepalives_count', '3', false),
         set_config('default_transaction_isolation', 'read committed', false),
         set_config('default_transaction_read_only', :read_only, false),
         CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')
             THEN set_config('synchronous_commit', 'on', false) END
 """
+"""With keepalives, so that the server soon notices that a machine is gone, and lets go of its locks."""
+
 _SERVER: Final = """
     SELECT current_setting('server_version_num')::int / 10000, current_setting('fsync'), current_setting('server_encoding')
 """
