@@ -26,7 +26,7 @@ NPM = command -v npm >/dev/null || { $(call APT,nodejs npm); }; if command -v np
 	|| echo "npm failed, as told above: the tests with $(1) will be skipped"; \
 	else echo "npm is missing: the tests with $(1) will be skipped"; fi
 
-.PHONY: help demo test lint types unit thorough test-tools test-systemd test-shares test-web deb man bench soak docs pictures reference lock clean
+.PHONY: help demo test lint types unit thorough test-tools test-systemd test-shares test-web test-postgres deb man bench soak docs pictures reference lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,15 +46,15 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
-	$(BIN)/mypy tests/conftest.py tests/reliability/effort.py
+	$(BIN)/mypy tests/conftest.py tests/reliability/effort.py tests/adapters/clusters.py
 	$(BIN)/mypy tests/cli/conftest.py
 	$(BIN)/mypy tests/web/conftest.py tests/cli/cli_stage.py
 	$(BIN)/mypy tests/systemd/*.py tools/build_deb.py tools/systemd_root.py
 
-unit: $(VENV)/.compiled .node/.made
+unit: $(VENV)/.compiled .node/.made .postgres
 	$(if $(SCRATCH),TMPDIR=$(SCRATCH)) RODIN_WATCHD_PART=$(PART) $(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 
-thorough: $(VENV)/.compiled .node/.made  ## All that `make test` samples: every case, story and benchmark, longer searches by chance, on the disk; before a release
+thorough: $(VENV)/.compiled .node/.made .postgres  ## All that `make test` samples: every case, story and benchmark, longer searches by chance, on the disk; before a release
 	RODIN_WATCHD_EFFORT=4 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 
 test-systemd: $(VENV)/.dev  ## Boot a Debian with the service in it, and test it under the real systemd (needs root)
@@ -72,6 +72,9 @@ test-shares: $(VENV)/.dev  ## Drive real clients (Samba, rsync, scp, WebDAV, dow
 test-web: $(VENV)/.dev .node/.made  ## Drive the page in a real browser: its 3D, each format and each way to pack a model, looks, languages, who can use it
 	@command -v chromium >/dev/null || { $(call APT,chromium); }
 	$(BIN)/pytest -q -rs -m "browser or not browser" tests/web/test_browser.py tests/web/test_models.py tests/web/test_story.py
+
+test-postgres: $(VENV)/.dev .postgres  ## Test the store in a real PostgreSQL: its schema, services that race, a server that goes
+	$(BIN)/pytest -q -rs -n $(WORKERS) tests/adapters/test_postgres.py tests/adapters/test_store_contract.py
 
 deb: $(VENV)/.dev  ## Build the Debian package (bookworm; DEB_PYTHON=3.13 for trixie) into dist/
 	$(BIN)/python tools/build_deb.py --python $(DEB_PYTHON)
@@ -107,7 +110,7 @@ pictures: $(VENV)/.dev  ## Make the pictures of the documents from the demo, in 
 
 lock: $(VENV)/.dev  ## Renew the locks of the development environment and of the documents
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
-		--extra emulator --extra usdz --extra convert-mesh --extra metrics --extra notify --extra upload-s3 --extra web --extra dev --upgrade \
+		--extra emulator --extra usdz --extra convert-mesh --extra metrics --extra notify --extra postgres --extra upload-s3 --extra web --extra dev --upgrade \
 		-o $(LOCK) pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url --group docs --upgrade -o $(DOCS_LOCK)
 
@@ -137,6 +140,11 @@ $(VENV)/.compiled: $(VENV)/.dev
 	$(BIN)/python -m compileall -q rodin_watchd plugins benchmarks tools
 	@$(BIN)/pytest -q --collect-only >/dev/null 2>&1 || true
 	@touch $@
+
+# The tests start servers of their own, in temporary folders.
+.PHONY: .postgres
+.postgres:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { $(call APT,postgresql); } || true
 
 # The generator of the site is large, and nothing else needs it: it has an environment of its own.
 .venv-docs/.made: $(DOCS_LOCK)

@@ -423,6 +423,13 @@ class JournalUncheckedError(DiskError):
     advice = f"Wait until it is read; {CONTINUES}."
 
 
+class StoreAwayError(DiskError):
+    """The database server with the store cannot be reached."""
+
+    code = "store-away"
+    advice = f"Nothing is taken or paid until it answers. Look whether the server runs and lets this service in; {CONTINUES}."
+
+
 class SubmitCountError(DiskError):
     """The count of submits cannot be written, so nothing is submitted."""
 

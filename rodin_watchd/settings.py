@@ -6,15 +6,21 @@ Where one of them cannot be used, nothing is returned, and the whole check says 
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import socket
+import stat
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN, PLUGIN_SCRATCH
-from rodin_watchd.core.wire import usable_url
+from rodin_watchd.core.wire import is_loopback, usable_url
 from rodin_watchd.errors import ConfigError
 
 DEFAULT_BASE_URL: Final = "https://api.hyper3d.com"
@@ -53,6 +59,23 @@ def as_credits(value: object) -> Decimal:
     raise ValueError("must be a number of credits, like 5 or 12.5")
 
 
+_IN_A_FILE: Final = (
+    "must not contain the password: write it into a file, and name that in store.password_file, or use the systemd credential "
+    "rodin-store-password"
+)
+
+
+def as_database_url(value: str) -> str:
+    """Return the address of a PostgreSQL database. Raises ValueError for another one, and for one with a password in it."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
+        raise ValueError("must be the address of a PostgreSQL database, as postgresql://USER@HOST/DATABASE")
+    names = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    if ":" in parts.netloc.rpartition("@")[0] or names & {"password", "passfile", "sslpassword"}:
+        raise ValueError(_IN_A_FILE)
+    return value
+
+
 # ---- The few keys ---------------------------------------------------------------------------------------------------
 
 
@@ -88,6 +111,18 @@ class Api(Protocol):
         """Its address."""
 
 
+class StoreKeys(Protocol):
+    """Where the store is."""
+
+    @property
+    def url(self) -> str | None:
+        """The database that it is in, if it is in one."""
+
+    @property
+    def password_file(self) -> Path | None:
+        """The file with the password for that."""
+
+
 class Settings(Protocol):
     """What is known of a configuration to those who look: all of a checked one, or the few keys."""
 
@@ -102,6 +137,10 @@ class Settings(Protocol):
     @property
     def api(self) -> Api:
         """The vendor's API."""
+
+    @property
+    def store(self) -> StoreKeys:
+        """Where the store is."""
 
 
 class _Folders(NamedTuple):
@@ -118,10 +157,16 @@ class _Api(NamedTuple):
     base_url: str
 
 
+class _Store(NamedTuple):
+    url: str | None
+    password_file: Path | None
+
+
 class _Settings(NamedTuple):
     folders: _Folders
     budget: _Budget
     api: _Api
+    store: _Store
 
 
 _MOST_BYTES: Final = 65_536
@@ -136,11 +181,16 @@ def read_settings(path: Path) -> Settings | None:
             return None
         document = tomllib.loads(text.decode("utf-8-sig"))
         folders, budget, api = (dict[str, Any](document.get(name, {})) for name in ("folders", "budget", "api"))
+        store = dict[str, Any](document.get("store", {}))
+        url = store.get("url")
         folder = path.absolute().parent
         return _Settings(
             _Folders(_place(folders.get("root"), folder) or folder, _place(folders.get("state"), folder)),
             _Budget(_credits(budget.get("per_day_credits")), _credits(budget.get("per_folder_credits"))),
             _Api(as_base_url(_text(api.get("base_url", DEFAULT_BASE_URL)))),
+            _Store(
+                as_database_url(_text(url)) if url is not None else None, _place(store.get("password_file"), folder)
+            ),
         )
     except (OSError, ValueError, TypeError, RecursionError):
         return None
@@ -226,3 +276,115 @@ def lock_path(config: Settings) -> Path:
 def lease_path(config: Settings) -> Path:
     """Return the lease that the daemon of this root holds, where one is needed."""
     return lock_path(config).with_name("lease")
+
+
+# ---- where the store is ---------------------------------------------------------------------------------------------
+
+
+_DATABASE_PORT: Final = 5432
+STORE_CREDENTIAL: Final = "rodin-store-password"
+CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"  # systemd.exec(5), Credentials
+SECRET_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a PostgreSQL database is, and the password for it, which no text shows."""
+
+    url: str
+    password: str = field(default="", repr=False)
+
+    @property
+    def host(self) -> str:
+        """The server's name, and its port if the address has one; this machine's where it is reached by a socket of its own."""
+        parts = urlsplit(self.url)
+        given = parts.netloc.rpartition("@")[2] or dict(parse_qsl(parts.query)).get("host", "")
+        local = not given or given.startswith("/") or is_loopback(given.partition(":")[0])
+        return socket.gethostname() if local else given.lower().removesuffix(f":{_DATABASE_PORT}")
+
+    @property
+    def database(self) -> str:
+        """The database's name."""
+        return unquote(urlsplit(self.url).path.strip("/"))
+
+    @property
+    def role(self) -> str:
+        """The user's name in the database, "" where the address has none."""
+        return unquote(urlsplit(self.url).netloc.rpartition("@")[0])
+
+    @property
+    def shown(self) -> str:
+        """What people read."""
+        return f"the database {self.database} on {self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class StorePlace:
+    """Where the store is."""
+
+    path: Path  # the journal's file; with a database, locks and the heartbeat are next to where it would be
+    address: Address | None = None  # the database, if it is in one
+
+    @property
+    def shown(self) -> str:
+        """What people read."""
+        return self.address.shown if self.address else f"the journal {self.path}"
+
+    @property
+    def name(self) -> str:
+        """How a root's mark names it."""
+        if self.address:
+            return f"postgresql://{self.address.host}/{self.address.database}"
+        return f"{socket.gethostname()}:{self.path}"
+
+
+def store_place(config: Settings, environ: Mapping[str, str]) -> StorePlace:
+    """Return where the store is. Raises ConfigError for a password that cannot be read."""
+    path, url = journal_path(config, environ), config.store.url
+    return StorePlace(path, Address(url, _store_password(config, environ)) if url else None)
+
+
+def place_named(config: Settings, environ: Mapping[str, str], target: str, password_file: Path | None) -> StorePlace:
+    """Return the place that a person named: a database's address, or the folder of a journal. Raises ConfigError."""
+    if "://" not in target:
+        return StorePlace(Path(target).expanduser().absolute() / "journal.sqlite3")
+    try:
+        url = as_database_url(target)
+    except ValueError as error:
+        raise ConfigError(f"The address {error}.") from None
+    password = _checked_password(password_file, "the file that --password-file names") if password_file else ""
+    return StorePlace(journal_path(config, environ), Address(url, password or _store_password(config, environ)))
+
+
+def _store_password(config: Settings, environ: Mapping[str, str]) -> str:
+    """Find the password of the database: store.password_file, else the systemd credential; "" where neither is there."""
+    if config.store.password_file is not None:
+        return _checked_password(config.store.password_file, "the file that store.password_file names")
+    folder = environ.get(CREDENTIALS_VARIABLE)
+    if folder and Path(folder, STORE_CREDENTIAL).exists():
+        return _checked_password(Path(folder, STORE_CREDENTIAL), f"the credential {STORE_CREDENTIAL}")
+    return ""
+
+
+def _checked_password(path: Path, origin: str) -> str:
+    password = secret_in(path, "password of the database", origin).strip("\r\n")
+    if not password or "\n" in password or "\0" in password or len(password) > SECRET_BYTES:
+        raise ConfigError(f"The password of the database must be one line: {origin}.")
+    return password
+
+
+def secret_in(path: Path, what: str, origin: str) -> str:
+    """Read a secret's file; its path is not repeated unless it exists, for it may be a secret written in the wrong place."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(SECRET_BYTES + 1).decode("utf-8-sig", "replace")
+    except OSError as error:
+        advice = "Make the file, or give the user of the service the right to read it."
+        raise ConfigError(f"The {what} cannot be read: {origin}: {error.strerror}.", advice=advice) from None
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise ConfigError(
+            f"Everybody on this machine can read or change the {what}: {origin}.",
+            advice=f"Run: chmod o-rw {shlex.quote(str(path))}",
+        )
+    return text

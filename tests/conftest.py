@@ -6,6 +6,7 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+from clusters import address, cluster  # noqa: F401 - fixtures
 from effort import PART, in_part
 
 

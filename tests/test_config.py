@@ -219,13 +219,17 @@ base_url = "https://api.example.com/"
 [budget]
 per_day_credits = 12.5
 per_folder_credits = 3
+[store]
+url = "postgresql://rodin@db.example/rodin?sslmode=require"
+password_file = "secret"
 """
 
 
 def few(settings: Settings) -> tuple[object, ...]:
     """Return the few keys that those read who only look."""
-    folders, budget = settings.folders, settings.budget
-    return folders.root, folders.state, budget.per_day_credits, budget.per_folder_credits, settings.api.base_url
+    folders, budget, store = settings.folders, settings.budget, settings.store
+    money = (budget.per_day_credits, budget.per_folder_credits, settings.api.base_url)
+    return folders.root, folders.state, *money, store.url, store.password_file
 
 
 @pytest.mark.parametrize("text", ["", KNOWN, "[folders]\n", "[budget]\nper_day_credits = 0\n", "\ufeff" + KNOWN])
@@ -246,6 +250,12 @@ def test_who_only_looks_reads_the_same(tmp_path: Path, text: str) -> None:
         "[api]\nbase_url = 'http://example.com'\n",
         "[api]\nbase_url = []\n",
         "[budget]\nper_day_credits = true\n",
+        "[store]\nurl = 3\n",
+        "[store]\nurl = 'mysql://x/y'\n",
+        "[store]\nurl = 'postgresql://rodin@db.example/'\n",
+        "[store]\nurl = 'postgresql://rodin:word@db.example/rodin'\n",
+        "[store]\nurl = 'postgresql://db.example/rodin?password=word'\n",
+        "[store]\nurl = 'postgresql://[x/y'\n",
         "[budget]\nper_day_credits = -1\n",
         "[budget]\nper_folder_credits = nan\n",
         "folders = 3\n",

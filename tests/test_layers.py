@@ -61,6 +61,11 @@ LATE_IMPORTS = {
     "rodin_watchd.service.metrics": {"rodin_watchd.adapters.metrics", "rodin_watchd.adapters"},  # the extra `metrics`
     "rodin_watchd.core.kinds": {"rodin_watchd.core.kind_options"},  # who only reads jobs loads no pydantic
     "rodin_watchd.hooks.worker": {"jsonschema"},  # only a plugin that checks its settings by a schema needs it
+    "rodin_watchd.adapters.store.door": {
+        "rodin_watchd.adapters.store.copying",
+        "rodin_watchd.adapters.store.postgres",
+        "rodin_watchd.adapters.store",
+    },  # the extra `postgres`
     "rodin_watchd.emulator.mesh_io": {"rodin_watchd.emulator.usdz", "rodin_watchd.emulator"},  # the extra `usdz`
 }
 """Imports inside functions outside the cli, each for an optional extra."""
@@ -70,12 +75,12 @@ PAGES_OF_STATUS = ("status", "explain")
 
 
 WHO_KNOWS_SQLITE = {
-    "rodin_watchd.service.opening": "puts the parts together",
+    "rodin_watchd.service.opening": "puts the parts together, and makes the file's backup",
     "rodin_watchd.service.journal_guard": "keeps the file in its place",
-    "rodin_watchd.service.housekeeping": "makes the file's backup, and moves old jobs to the archive file",
     "rodin_watchd.service.mounts": "says how the file is recovered",
     "rodin_watchd.client.journal": "opens the store for commands and the page",
     "rodin_watchd.client.asking": "writes commands into it",
+    "rodin_watchd.cli.store": "copies it as a whole",
     "rodin_watchd.cli.check.service": "looks whether the file is whole",
 }
 """Who may import `adapters.store` in service/, client/, cli/ and web/, and why; all others know the store by its protocol (`core.store`)."""
@@ -332,6 +337,7 @@ FOREIGN = {
     "conn.cert_reqs",
     "pool.ConnectionCls",
     "db.row_factory",
+    "db.text_factory",
     "getenv.restype",
     "metric.samples",
     "sys.excepthook",

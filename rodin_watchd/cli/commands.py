@@ -24,7 +24,7 @@ from rodin_watchd.adapters.spool.moving import job_named_at
 from rodin_watchd.cli.completion import job_in, one_of
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.client.asking import ANSWER_SECONDS, NO_ANSWER, about, answer_to, leave_command, refuse_unfit
-from rodin_watchd.client.journal import daemon_of, journal_of, reader
+from rodin_watchd.client.journal import daemon_of, has_store, place_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.batches import price_in_all
 from rodin_watchd.core.commands import Seen
@@ -39,7 +39,7 @@ from rodin_watchd.core.wording import cost, in_credits, local, sentences, set_na
 from rodin_watchd.errors import CommandRefusedError, FolderGoneError
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.commands import ACCEPT, APPROVE, CANCEL, CHOOSE, CLEAR, PAUSE, RESUME, SEEN
-from rodin_watchd.service.mounts import place_of, remembered, remembered_inside, root_seen, traces_of
+from rodin_watchd.service.mounts import remembered, remembered_inside, root_seen, traces_of
 
 KEY_LIMIT_CHARACTERS = 65_536
 
@@ -377,7 +377,7 @@ def accept(config_file: Path | None, folder: str, *, yes: bool) -> None:
         click.confirm(f"Shall the service use this folder as {folder} from now on?", abort=True)
     mounts.leave_mark_at(where, mark, replace=True)
     if not where:
-        _mark_all_with(config, mounts, mark, seen.mark)
+        mark_all_with(config, mounts, mark, seen.mark)
     click.echo(f"Accepted: the service uses {path}.")
 
 
@@ -411,11 +411,10 @@ def _before(config: Config, there: Mark | None, wanted: Mark) -> str:
 
     A root without a mark may be a copy of one whose mark was left behind: it stands for its own journal, if there is one.
     """
-    journal = journal_of(config)
     if there is None:
-        return wanted.journal if journal.exists() else ""
+        return wanted.journal if has_store(config) else ""
     with reader(config) as known:
-        verdict = whose_root(root_seen(there, remembered(known), journal))
+        verdict = whose_root(root_seen(there, remembered(known), place_of(config)))
     return there.accepted_from if verdict.whose in (Whose.OURS, Whose.ACCEPTED) else there.journal
 
 
@@ -429,7 +428,7 @@ def _warn(there: Mark | None, wanted: Mark) -> None:
     )
 
 
-def _mark_all_with(config: Config, mounts: Mounts, root: Mark, before: Mark | None) -> None:
+def mark_all_with(config: Config, mounts: Mounts, root: Mark, before: Mark | None) -> None:
     """Mark the folders of an accepted root again that were marked with it, and the shares in its inbox. Raises OSError."""
     with_it = {root.root_id, before.root_id if before else root.root_id}
     shares = _shares(config)
@@ -442,7 +441,7 @@ def _mark_all_with(config: Config, mounts: Mounts, root: Mark, before: Mark | No
 
 def _shares(config: Config) -> frozenset[str]:
     """Return where shares were mounted in the inbox that carried the service's mark, relative to the root."""
-    if not journal_of(config).exists():
+    if not has_store(config):
         return frozenset()
     with reader(config) as journal:
         return frozenset(f"{INBOX}/{path}" for path in remembered_inside(journal).known)
@@ -455,11 +454,11 @@ def _said(seen: SeenMark) -> str:
 
 def _mark(config: Config, name: str, mounts: Mounts) -> Mark:
     """Return the mark to leave: the journal's, or the root's where no journal knows it yet."""
-    path, root_id = journal_of(config), ""
-    if path.exists():
+    place, root_id = place_of(config), ""
+    if has_store(config):
         with reader(config) as journal:
             root_id = str(journal.meta(ROOT_ID) or "")
     if root_id:
-        return Mark(root_id, name, place_of(path), traces=traces_of(path))
+        return Mark(root_id, name, place.name, traces=traces_of(place))
     root = mounts.mark(Mount.ROOT)
     return Mark(root.root_id if root else secrets.token_hex(8), name)

@@ -21,7 +21,7 @@ from rodin_watchd.adapters.spool.mounts import Mounts
 from rodin_watchd.adapters.spool.moving import RECEIPTS, job_named_at
 from rodin_watchd.cli.context import json_option, print_json
 from rodin_watchd.cli.options import config_option, load
-from rodin_watchd.client.journal import daemon_of, journal_of, reader
+from rodin_watchd.client.journal import daemon_of, has_store, place_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Pass
 from rodin_watchd.core.claims import bill, taken_paths, version_in_inbox
@@ -186,7 +186,7 @@ def _about_own(scene: InboxState, name: str, path: str, live: Sequence[Job]) -> 
 
 def view_of(scene: InboxState, taken: frozenset[str]) -> View:
     """Return what the inbox comes to if nobody touches it any more."""
-    anchor = inbox_anchor(Mounts(scene.config.folders.root), scene.journal, journal_of(scene.config))
+    anchor = inbox_anchor(Mounts(scene.config.folders.root), scene.journal, place_of(scene.config))
     return view_at_rest(Inbox(scene.inbox, anchor), scene.config, taken)
 
 
@@ -390,7 +390,7 @@ def answer_to(config: Config, path: Path) -> Explanation:
         text = f"“{printable(str(path))}” is not in the folders of this service, which are in {root}."
         return Explanation(FileState.ELSEWHERE, (text,))
     with contextlib.ExitStack() as stack:
-        journal = stack.enter_context(reader(config)) if journal_of(config).exists() else None
+        journal = stack.enter_context(reader(config)) if has_store(config) else None
         return _explained(InboxState(config, journal, local_zone()), place)
 
 

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "cancel": ("commands:cancel", "Stop a job before its results arrive."),
     "pause": ("commands:pause", "Take and submit nothing until `resume`."),
     "resume": ("commands:resume", "Continue after `pause`."),
+    "store": ("store:store", "Copy the store from the journal to a database, or back."),
     "accept": ("commands:accept", "Accept a folder that was moved to another disk or share."),
     "check": ("check:check", "Check config, folders, permissions, limits, key and balance."),
     "health": ("health:health", "Print the health in one line, with an exit code, for probes."),

@@ -45,6 +45,8 @@ def load_settings(config_file: Path | None) -> Settings:
     """
     path = find(config_file)
     settings = read_settings(path)
+    if settings and settings.store.url:
+        return settings
     if settings is None or not os.path.exists(journal_path(settings, os.environ)):  # noqa: PTH110 - False also where we may not look
         return _checked(path)
     return settings

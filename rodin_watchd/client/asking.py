@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rodin_watchd.adapters.store.sqlite import insert_command
-from rodin_watchd.client.journal import daemon_of, journal_of
+from rodin_watchd.adapters.store import door
+from rodin_watchd.client.journal import daemon_of, place_of
 from rodin_watchd.config import Config
 from rodin_watchd.core.commands import Seen, named
 from rodin_watchd.core.condensing import refuse_condensed
@@ -35,7 +35,7 @@ def leave_command(config: Config, verb: str, arguments: Mapping[str, Any]) -> in
 
     Raises JournalError, CommandRefusedError.
     """
-    return insert_command(journal_of(config), verb, dict(arguments), time.time(), once=verb in JOB_VERBS)
+    return door.leave_command(place_of(config), verb, dict(arguments), time.time(), once=verb in JOB_VERBS)
 
 
 def refuse_unfit(config: Config, job: Job, verb: str, arguments: Mapping[str, Any]) -> None:

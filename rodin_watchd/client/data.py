@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rodin_watchd.adapters.heartbeat import Heartbeat, read_heartbeat, sign_path
-from rodin_watchd.client.journal import daemon_of, journal_of, no_room, standstill
+from rodin_watchd.client.journal import daemon_of, journal_of, no_room, place_of, standstill
 from rodin_watchd.core.balance import BALANCE, left, remembered
 from rodin_watchd.core.budget import BUDGET_DAY, Day, day_of, midnight
 from rodin_watchd.core.failures import MOST_FAILED, newest_results
@@ -190,7 +190,7 @@ def service_state(config: Settings, journal: StoreReader) -> ServiceState:
     """Return how the service is; it costs the same whatever was bought and made."""
     found = journal.meta(PAGE)
     page = Page.of_data(found) if found else Page()
-    pressing = standstill(journal_of(config)) or no_room(journal_of(config))
+    pressing = standstill(journal_of(config)) or no_room(place_of(config))
     page = replace(page, notices=(*filter(None, (pressing,)), *page.notices))
     return ServiceState(config.folders.root, daemon_of(config), _last_sign(config), page, journal.counts())
 

@@ -12,12 +12,12 @@ from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.adapters.ownership import holder
 from rodin_watchd.adapters.store.backup import can_grow
-from rodin_watchd.adapters.store.reader import JournalReader
+from rodin_watchd.adapters.store.door import open_reader
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import JournalError, OldJournalError
-from rodin_watchd.settings import Settings, journal_path, lock_path
+from rodin_watchd.settings import Settings, StorePlace, journal_path, lock_path, store_place
 
 
 def journal_of(config: Settings) -> Path:
@@ -25,25 +25,41 @@ def journal_of(config: Settings) -> Path:
     return journal_path(config, os.environ)
 
 
+def place_of(config: Settings) -> StorePlace:
+    """Return where the store is. Raises ConfigError for a password that cannot be read."""
+    return store_place(config, os.environ)
+
+
+def has_store(config: Settings) -> bool:
+    """Return whether there is a store: a service has once begun. Raises JournalError, StoreAwayError."""
+    if config.store.url is None:
+        return journal_of(config).exists()
+    try:
+        open_reader(place_of(config)).close()
+    except OldJournalError:
+        return False
+    return True
+
+
 def store_at(journal: Path) -> StoreReader:
     """Open a journal read-only; the caller closes it. Raises JournalError."""
-    return JournalReader(journal)
+    return open_reader(StorePlace(journal))
 
 
 @contextlib.contextmanager
 def reader(config: Settings) -> Iterator[StoreReader]:
-    """Give the store, read-only. Raises JournalError."""
-    path = journal_of(config)
+    """Give the store, read-only. Raises JournalError, StoreAwayError."""
+    place = place_of(config)
     try:
-        journal = store_at(path)
+        journal = open_reader(place)
     except OldJournalError as error:
-        if is_being_upgraded(path):
+        if is_being_upgraded(place.path):
             raise JournalError(
                 _UPGRADED, advice="Wait, then look again. `journalctl` or the log shows how far it is."
             ) from error
         raise
     except JournalError as error:
-        if found := standstill(path):
+        if found := standstill(place.path):
             raise JournalError(found, advice="STATUS.txt says more.") from error
         raise
     with contextlib.closing(journal):
@@ -98,9 +114,10 @@ def daemon_of(config: Settings) -> dict[str, Any] | None:
     return None
 
 
-def no_room(journal: Path) -> str:
+def no_room(place: StorePlace) -> str:
     """Return what people must know of a journal whose disk is full, which the journal itself does not show; else ""."""
-    if can_grow(journal):
+    journal = place.path
+    if place.address or can_grow(journal):
         return ""
     return (
         f"The disk with the journal {journal} is full: the service does nothing, and its last page may be old. "

@@ -6,10 +6,7 @@ never in a `Config`, so nothing that prints or stores one can show it.
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import stat
 from collections.abc import Mapping
 from decimal import Decimal
 from ipaddress import ip_address
@@ -37,7 +34,16 @@ from rodin_watchd.core.toml_text import LIMIT_BYTES, explain_validation_error, p
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.core.wire import is_loopback
 from rodin_watchd.errors import ConfigError, MissingKeyError
-from rodin_watchd.settings import DEFAULT_BASE_URL, MOST_CREDITS, as_base_url, as_credits, as_path
+from rodin_watchd.settings import (
+    CREDENTIALS_VARIABLE,
+    DEFAULT_BASE_URL,
+    MOST_CREDITS,
+    as_base_url,
+    as_credits,
+    as_database_url,
+    as_path,
+    secret_in,
+)
 
 
 def _path(value: object, info: ValidationInfo) -> object:
@@ -268,13 +274,28 @@ class ServiceSection(Section):
     )
 
 
-class StoreSection(Section):
-    """What the journal keeps."""
+DatabaseUrl: TypeAlias = Annotated[str, AfterValidator(as_database_url)]
 
+
+class StoreSection(Section):
+    """Where the journal is, and what it keeps."""
+
+    url: DatabaseUrl | None = Field(
+        default=None,
+        description="A PostgreSQL database that the store is in, instead of the journal on the local disk; needs the extra "
+        "`postgres`. The password is never written here. Left out: the journal, which needs no server.",
+        examples=["postgresql://rodin@db.example/rodin"],
+    )
+    password_file: FilePath | None = Field(
+        default=None,
+        description="File with the password for that database and nothing else. Only the service may read it. Left out: the "
+        "systemd credential rodin-store-password, if there is one.",
+        examples=["/etc/rodin-watchd/store-password"],
+    )
     keep_days: Annotated[int, Field(ge=30, le=36_500)] | None = Field(
         default=None,
         description="After so many days the details of a job that has ended (history, files, options, calls of plugins) are moved "
-        "from the journal to journal.archive.sqlite3 next to it. Lists, credits, and what protects from paying twice stay "
+        "from the journal to journal.archive.sqlite3 next to it, or to tables of their own in the same database. Lists, credits, and what protects from paying twice stay "
         "in the journal; folders are not touched. Left out: everything stays in the journal.",
         examples=[365],
     )
@@ -600,7 +621,6 @@ class PluginsSection(Section):
 
 
 KEY_VARIABLE: Final = "RODIN_API_KEY"
-CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"  # systemd.exec(5), Credentials
 CREDENTIAL_NAME: Final = "rodin-api-key"
 _KEY_BYTES: Final = 4096
 
@@ -630,20 +650,7 @@ def key_of_credential(path: Path) -> str:
 
 
 def _key_from(path: Path, origin: str) -> str:
-    """Read a key file; its path is not repeated unless it exists, for it may be a key written in the wrong place."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(_KEY_BYTES + 1).decode("utf-8-sig", "replace")
-    except OSError as error:
-        advice = "Make the file, or give the user of the service the right to read it."
-        raise ConfigError(f"The API key cannot be read: {origin}: {error.strerror}.", advice=advice) from None
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise ConfigError(
-            f"Everybody on this machine can read or change the API key: {origin}.",
-            advice=f"Run: chmod o-rw {shlex.quote(str(path))}",
-        )
-    return _checked_key(text, origin)
+    return _checked_key(secret_in(path, "API key", origin), origin)
 
 
 def _checked_key(text: str, origin: str) -> str:

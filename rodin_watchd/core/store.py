@@ -1,12 +1,12 @@
 """The store: what the service and the command line ask of the journal, as protocols in plain verbs.
 
-`StoreReader` is for whoever looks, in any process; `Store` is for the daemon's main thread, which alone moves jobs. SQLite
-is behind them, and nobody in service/ or cli/ reaches through. What must hold for any store is in
+`StoreReader` is for whoever looks, in any process; `Store` is for the daemon's main thread, which alone moves jobs. SQLite or
+PostgreSQL is behind them, and nobody in service/ or cli/ reaches through. What must hold for any store is in
 tests/adapters/test_store_contract.py. What concerns the journal as files (backup, recovery) is no part of it.
 
 Instants are UTC, credits are decimal numbers, `dropped` is the fingerprint of what was dropped before plugins changed an
-option ("" for none), and purchases and events have numbers that grow. Reading raises JournalError, or JournalBusyError while
-another program keeps the journal locked.
+option ("" for none), and purchases and events have numbers that grow. Reading raises JournalError, or a DiskError while
+the store cannot be asked: JournalBusyError, StoreAwayError.
 """
 
 from __future__ import annotations
@@ -40,6 +40,12 @@ ROOT_ID: Final = "root_id"
 
 COPIED_AT: Final = "copied_at"
 """The key of the mark that a backup carries, and the journal itself never: when it was made."""
+
+MOVED_TO: Final = "moved_to"
+"""The key of the mark that a store carries which was copied to another place: where it is now. Nothing is paid from it any more."""
+
+MOVED_FROM: Final = "moved_from"
+"""The key of the mark that a copy carries until a service begins with it: where it was copied from."""
 
 TOO_OLD: Final = "The journal was restored or copied since this command was given: look at the job, then give it again."
 """The answer to a command that may have been carried out elsewhere, or before."""

@@ -15,7 +15,7 @@ from rodin_watchd.core.claims import MOVING
 from rodin_watchd.core.machine import hold_unsent
 from rodin_watchd.core.notifications import Notice
 from rodin_watchd.core.store import TOO_OLD
-from rodin_watchd.errors import DiskError, JournalGoneError, Problem
+from rodin_watchd.errors import DiskError, JournalGoneError, Problem, StoreAwayError
 from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.parts import Handover, Parts
@@ -205,12 +205,12 @@ class Daemon:
 
         Uploads are dropped before their last bytes; one that has sent them is given `answer_seconds`, if that is longer,
         because its answer cannot be asked for again. What ends in time is committed. A journal that is missing and cannot be
-        written out yet is given the same time. Ends with `close`.
+        written out yet, and a database that is away, are given the same time. Ends with `close`.
         """
         self._stopping = True
         self.pulse.stop()
         began = self._clock.monotonic()
-        while self.parts.pool.busy or self._is_journal_gone:
+        while self.parts.pool.busy or self._is_store_gone:
             limit_seconds = max(seconds, answer_seconds) if self.parts.dispatcher.awaits_answer() else seconds
             if self._clock.monotonic() - began >= limit_seconds:
                 break
@@ -225,8 +225,8 @@ class Daemon:
         return not self.parts.pool.busy
 
     @property
-    def _is_journal_gone(self) -> bool:
-        return self._problem is not None and self._problem.code == JournalGoneError.code
+    def _is_store_gone(self) -> bool:
+        return self._problem is not None and self._problem.code in (JournalGoneError.code, StoreAwayError.code)
 
     def _take_last(self) -> None:
         """Commit what the steps did; what cannot be committed is redone at the next start. Looks whether a cause is over."""

@@ -9,14 +9,9 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from datetime import tzinfo
-from pathlib import Path
+from typing import TypeAlias
 
-from rodin_watchd.adapters.store.archive import ArchiveFile
-from rodin_watchd.adapters.store.backup import back_up_archive, make_backup
-from rodin_watchd.adapters.store.reader import JournalReader
-from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.schedule import ALARM, alarm, is_alarming
 from rodin_watchd.core.store import OldJob, Store
 from rodin_watchd.core.waits import DAY_SECONDS, LONGEST_WAIT_SECONDS
@@ -87,18 +82,28 @@ class Reported:
         self.words = ""
 
 
+Backup: TypeAlias = Callable[[float], Callable[[], None]]
+"""Returns what makes a backup of the store as it is now (UTC), in any thread; that raises DiskError, JournalError."""
+
+CopyOldJobs: TypeAlias = Callable[[float, float, int], list[OldJob]]
+"""Copies so many jobs that ended before an instant to the archive, now (both UTC); in any thread. Raises DiskError, JournalError."""
+
+
 class Housekeeping:
-    """Looks in each tick whether a day has passed; `trouble` says why the journal has no fresh backup."""
+    """Looks in each tick whether a day has passed; `trouble` says why the store has no fresh backup.
+
+    Without a `backup`, that is somebody else's matter.
+    """
 
     def __init__(
-        self, job_store: JobStore, journal: Journal, path: Path, clock: Clock, daily: Callable[[], object]
+        self, job_store: JobStore, store: Store, backup: Backup | None, clock: Clock, daily: Callable[[], object]
     ) -> None:
-        self._journal = journal
-        self._path = path
+        self._store = store
+        self._backup = backup
         self._clock = clock
         self._daily = daily
         self._copying: tuple[InThread, float] | None = None  # and when it began, UTC
-        stored = journal.meta(BACKED_UP_AT)
+        stored = store.meta(BACKED_UP_AT)
         self._made_at: float | None = float(stored) if stored is not None else None
         self._not_before = clock.monotonic()
         self._reported = Reported(job_store, "backup", "It is made again.", clock)
@@ -117,13 +122,11 @@ class Housekeeping:
                 self._take(copying, at)
         elif self._is_due():
             self._daily()
-            path, files, now = self._path, self._journal.files, self._clock.now()
-
-            def copy() -> None:
-                make_backup(path, now, files)
-                back_up_archive(path)
-
-            self._copying = (InThread("backup", copy), now)
+            now = self._clock.now()
+            if self._backup is None:
+                self._made_at = now
+                return
+            self._copying = (InThread("backup", self._backup(now)), now)
             self._copying[0].start()
 
     def close(self) -> None:
@@ -137,7 +140,7 @@ class Housekeeping:
             return False
         since, wait_seconds = self._made_at, DAY_SECONDS
         if since is None:
-            since, wait_seconds = self._journal.begun_at(), FIRST_SECONDS
+            since, wait_seconds = self._store.begun_at(), FIRST_SECONDS
         return since is not None and not 0.0 <= self._clock.now() - since < wait_seconds
 
     def _take(self, copying: InThread, at: float) -> None:
@@ -145,7 +148,7 @@ class Housekeeping:
             self._not_before = self._clock.monotonic() + self._reported.begin(copying.error)
             return
         self._made_at = at
-        self._journal.set_meta(BACKED_UP_AT, at)
+        self._store.set_meta(BACKED_UP_AT, at)
         self._reported.end()
 
 
@@ -166,9 +169,11 @@ class OldJobs:
     before the store drops anything of it.
     """
 
-    def __init__(self, job_store: JobStore, store: Store, path: Path, keep_days: int | None, clock: Clock) -> None:
+    def __init__(
+        self, job_store: JobStore, store: Store, copy: CopyOldJobs, keep_days: int | None, clock: Clock
+    ) -> None:
         self._store = store
-        self._path = path
+        self._copy = copy
         self._keep_days = keep_days
         self._clock = clock
         self._copying: tuple[InThread, list[OldJob]] | None = None
@@ -190,22 +195,17 @@ class OldJobs:
         elif self._keep_days is not None and self._clock.monotonic() >= self._not_before:
             now = self._clock.now()
             before_at, copied = now - self._keep_days * DAY_SECONDS, []
-            self._copying = (InThread("archive-file", lambda: copied.extend(self._copied(before_at, now))), copied)
+            copy = self._copy
+            self._copying = (
+                InThread("archive-file", lambda: copied.extend(copy(before_at, now, MOVED_AT_ONCE))),
+                copied,
+            )
             self._copying[0].start()
 
     def close(self) -> None:
         """Wait a while for what is being copied; what is not condensed then is copied again."""
         if self._copying is not None:
             self._copying[0].join(END_SECONDS)
-
-    def _copied(self, before_at: float, now: float) -> list[OldJob]:
-        """Copy what is oldest; return it. In a thread. Raises DiskError, JournalError."""
-        with closing(JournalReader(self._path)) as journal:
-            found = journal.old_jobs(before_at, now, MOVED_AT_ONCE)
-        if found:
-            with closing(ArchiveFile(self._path)) as archive:
-                archive.put(found)
-        return [one.known for one in found]
 
     def _take(self, copying: InThread, copied: list[OldJob]) -> None:
         if copying.error is not None:

@@ -14,6 +14,7 @@ from rodin_watchd.adapters.store.backup import kept_backups
 from rodin_watchd.adapters.store.files import FinishedJournal, moved_aside
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
+from rodin_watchd.core.store import Store
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.errors import (
     DiskError,
@@ -48,6 +49,39 @@ class Hold(Protocol):
 
     def confirm(self) -> None:
         """Do the same by a look at this very moment."""
+
+
+class StoreGuard(Hold, Protocol):
+    """What sees to it that the store is the one that was opened."""
+
+    def end(self) -> None:
+        """Close the store for good; may be repeated. What fails is logged alone."""
+
+    def notices(self) -> list[str]:
+        """Return what people must know."""
+
+
+class DatabaseGuard:
+    """Looks in each tick whether the database answers: what is not there cannot be decided by."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def keep(self) -> None:
+        """Ask, and learn what others have written. Raises StoreAwayError."""
+        self._store.changed_outside()
+
+    def confirm(self) -> None:
+        """Do the same at this very moment."""
+        self._store.changed_outside()
+
+    def end(self) -> None:
+        """Close the connection; may be repeated."""
+        self._store.close()
+
+    def notices(self) -> list[str]:
+        """Return nothing: what keeps the database from answering is why nothing moves."""
+        return []
 
 
 class StateFolder:

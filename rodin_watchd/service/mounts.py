@@ -58,8 +58,9 @@ from rodin_watchd.errors import (
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.service.housekeeping import Housekeeping
 from rodin_watchd.service.jobs import JobStore
-from rodin_watchd.service.journal_guard import Hold, JournalGuard
+from rodin_watchd.service.journal_guard import Hold, StoreGuard
 from rodin_watchd.service.snapshot import Monitor
+from rodin_watchd.settings import StorePlace
 
 # ---- Shares that are mounted in the inbox: each is marked when it is first seen, and used by the service whose mark it is ----
 
@@ -215,21 +216,18 @@ def _of_data(data: Mapping[str, Any]) -> Mapping[str, Known]:
 # ---- How a mark names the journal that a root is served with --------------------------------------------------------
 
 
-def place_of(journal: Path) -> str:
-    """Return how a root's mark names the journal that it was served with."""
-    return f"{socket.gethostname()}:{journal}"
-
-
-def is_same_journal(place: str, journal: Path) -> bool:
-    """Return whether a mark names this journal: by host and path, or another path of this host to the same name in the same folder.
+def is_same_store(named: str, place: StorePlace) -> bool:
+    """Return whether a mark names this store: by its name, or by another path of this host to the same journal in the same folder.
 
     A file may have a second name in another folder (a copy by hard links), with a write-ahead log of its own; a folder has not.
     """
-    if place == place_of(journal):
+    if named == place.name:
         return True
-    host, _, path = place.partition(":")
+    if place.address:
+        return False
+    host, _, path = named.partition(":")
     with contextlib.suppress(OSError, ValueError, RuntimeError):
-        there, here = Path(path).resolve(strict=True), journal.resolve(strict=True)
+        there, here = Path(path).resolve(strict=True), place.path.resolve(strict=True)
         return host == socket.gethostname() and there.name == here.name and there.parent.samefile(here.parent)
     return False
 
@@ -246,19 +244,22 @@ _SHORT_LIVED_KINDS: Final = ("overlay", "tmpfs", "fuse.fuse-overlayfs")
 """There a container's image or one boot gave the machine its id."""
 
 
-def traces_of(journal: Path, mark: Mark | None = None) -> Traces:
+def traces_of(place: StorePlace, mark: Mark | None = None) -> Traces:
     """Return the traces of a journal's place, and of the root's mark as it is there.
 
     The lock stands for the journal: nothing writes it again, as a backup that is put back does with the journal's own file.
+    A store in a database has no traces on this machine: it is not copied with the root, and serves one daemon at a time.
     """
-    lock, folder = birth_at(journal.with_name("lock")), birth_at(journal.parent.resolve())
+    if place.address:
+        return Traces(mark=mark.birth if mark else None, root=mark.folder if mark else None)
+    lock, folder = birth_at(place.path.with_name("lock")), birth_at(place.path.parent.resolve())
     return Traces(_machine(), lock, mark.birth if mark else None, folder, mark.folder if mark else None)
 
 
-def root_seen(mark: Mark | None, memory: Memory, journal: Path) -> RootSeen:
-    """Look at what shows whose a root is: its mark as it is there, this journal's place, and what the journal remembers."""
-    is_here = mark is not None and bool(mark.journal) and is_same_journal(mark.journal, journal)
-    return RootSeen(memory.root_id, mark, is_here, place_of(journal), traces_of(journal, mark), memory.traces)
+def root_seen(mark: Mark | None, memory: Memory, place: StorePlace) -> RootSeen:
+    """Look at what shows whose a root is: its mark as it is there, the store's place, and what the store remembers."""
+    is_here = mark is not None and bool(mark.journal) and is_same_store(mark.journal, place)
+    return RootSeen(memory.root_id, mark, is_here, place.name, traces_of(place, mark), memory.traces)
 
 
 def _remembered_traces(store: StoreReader) -> Traces | None:
@@ -269,9 +270,9 @@ def _remembered_traces(store: StoreReader) -> Traces | None:
     return Traces(machine, Birth(inode, made_ns), state_folder=Birth(*folder) if folder else None)
 
 
-def remember_traces(store: Store, path: Path) -> None:
+def remember_traces(store: Store, place: StorePlace) -> None:
     """Remember what a copy does not carry over, for a root that loses its mark. Raises DiskError; may be repeated."""
-    here = traces_of(path)
+    here = traces_of(place)
     if here.state and store.meta(TRACES) != (found := [here.machine, *here.state, *(here.state_folder or ())]):
         store.set_meta(TRACES, found)
 
@@ -318,12 +319,12 @@ class MountKeeper:
     """
 
     def __init__(
-        self, mounts: Mounts, job_store: JobStore, store: Store, journal: Path, now: Callable[[], float]
+        self, mounts: Mounts, job_store: JobStore, store: Store, place: StorePlace, now: Callable[[], float]
     ) -> None:
         self._mounts = mounts
         self._job_store = job_store
         self._store = store
-        self._journal = journal
+        self._place = place
         self._now = now
         memory = remembered(store)
         self._root_id = memory.root_id
@@ -359,7 +360,7 @@ class MountKeeper:
     def adopt(self) -> None:
         """Take a root that the journal does not know for its own. Raises OwnerError for one that has another journal."""
         mark = read_mark(self._mounts.root)
-        if refusal := refusal_of(self._whose(mark), self._mounts.root, self._journal):
+        if refusal := refusal_of(self._whose(mark), self._mounts.root, self._place):
             raise refusal
         self._root_id = mark.root_id if mark else secrets.token_hex(8)
         self._store.set_meta(ROOT_ID, self._root_id)
@@ -371,7 +372,7 @@ class MountKeeper:
         self._traces_are_fresh = False
         self.check()
         if Mount.ROOT not in self.away and not self.copied and self._mounts.mark(Mount.ROOT):
-            remember_traces(self._store, self._journal)
+            remember_traces(self._store, self._place)
 
     def may_make(self, path: Path) -> bool:
         """Return whether a missing folder may be made: never where something is to be mounted."""
@@ -398,7 +399,7 @@ class MountKeeper:
             self.inside.keep(self._store)
 
     def _mark_inside(self, path: str) -> Mark | None:
-        return None if self.copied else Mark(self._root_id, path, place_of(self._journal))
+        return None if self.copied else Mark(self._root_id, path, self._place.name)
 
     def _look(self, *, leave_marks: bool = True) -> Mapping[Mount, str]:
         """Look at the mounts, the root first; believe in those that may be believed, return why the others may not."""
@@ -435,7 +436,7 @@ class MountKeeper:
     def _whose(self, mark: Mark | None) -> RootVerdict:
         """Return whose the root is that has this mark now."""
         traces = _remembered_traces(self._store) if mark is None else None
-        return whose_root(root_seen(mark, Memory(self._root_id, traces=traces), self._journal))
+        return whose_root(root_seen(mark, Memory(self._root_id, traces=traces), self._place))
 
     @property
     def is_accepted(self) -> bool:
@@ -457,12 +458,12 @@ class MountKeeper:
 
     def _is_here(self, journal: str) -> bool:
         """Return whether a mark's journal is ours; a root that was copied or moved has its folders with it, marks and all."""
-        return bool(self.copied) or is_same_journal(journal, self._journal)
+        return bool(self.copied) or is_same_store(journal, self._place)
 
     def confirm(self) -> None:
         """Look at the root's mark at this very moment. Raises FolderGoneError, RootCopiedError if it is not ours."""
         verdict = self._whose(read_mark(self._mounts.root))
-        if refusal := refusal_of(verdict, self._mounts.root, self._journal):
+        if refusal := refusal_of(verdict, self._mounts.root, self._place):
             raise refusal
 
     def _report(self) -> None:
@@ -506,8 +507,8 @@ class MountKeeper:
             return True
         if mount in self._unmarkable:
             return mark is not None
-        traces = traces_of(self._journal) if mount is Mount.ROOT else Traces()
-        wanted = Mark(self._root_id, mount.value, place_of(self._journal), traces=traces)
+        traces = traces_of(self._place) if mount is Mount.ROOT else Traces()
+        wanted = Mark(self._root_id, mount.value, self._place.name, traces=traces)
         try:
             self._mounts.leave_mark(mount, wanted, replace=mark is not None)
         except FileExistsError:  # another service was faster: the next look shows it
@@ -524,7 +525,7 @@ class MountKeeper:
         if mount is not Mount.ROOT or self._traces_are_fresh:
             return False
         self._traces_are_fresh = True  # some filesystems give each look another inode: no writing in every tick
-        return mark.traces != traces_of(self._journal, mark)
+        return mark.traces != traces_of(self._place, mark)
 
     def reasons(self) -> list[Reason]:
         """Return what stands still because of the folders, and what else people must know of them."""
@@ -589,11 +590,11 @@ def remembered(store: StoreReader) -> Memory:
     return Memory(str(store.meta(ROOT_ID) or ""), known, theirs, _remembered_traces(store))
 
 
-def inbox_anchor(mounts: Mounts, memory: StoreReader | None, journal: Path) -> Anchor:
+def inbox_anchor(mounts: Mounts, memory: StoreReader | None, place: StorePlace) -> Anchor:
     """Return where a look into the inbox starts that changes nothing, by what the journal remembers; None: there is none yet."""
     if memory is not None:
         root_id = str(memory.meta(ROOT_ID) or "")
-        is_here = partial(is_same_journal, journal=journal)
+        is_here = partial(is_same_store, place=place)
         mounts.set_trusted_inside(replace(remembered_inside(memory), root_id=root_id, is_here=is_here))
     return mounts.anchor(INBOX)
 
@@ -606,21 +607,21 @@ def _reported_away(store: StoreReader) -> frozenset[Mount]:
     return frozenset(mount for mount in Mount if newest.get(mount.value) == "offline")
 
 
-def refusal_of(verdict: RootVerdict, root: Path, journal: Path) -> RodinWatchdError | None:
+def refusal_of(verdict: RootVerdict, root: Path, place: StorePlace) -> RodinWatchdError | None:
     """Return why a root must not be served, with what to do; None if it may. Of a copy nothing may be taken or sent."""
     match verdict.whose:
         case Whose.OURS | Whose.NEW:
             return None
         case Whose.EMPTIED:
             return JournalError(
-                f"{root} was used before, but the journal {journal} is empty: it was removed or emptied, and it is not known "
+                f"{root} was used before, but {place.shown} is empty: it was removed or emptied, and it is not known "
                 "what was paid for.",
-                advice=how_to_recover(journal),
+                advice=_DATABASE_EMPTIED if place.address else how_to_recover(place.path),
             )
         case Whose.ANOTHERS:
             return OwnerError(
                 f"{root}: {verdict.reason}, and this one does not know what was paid for there.",
-                advice="Set folders.state to that journal's folder, or put its backup in place; if it is lost for good, "
+                advice="Set folders.state to that journal's folder (or [store] url to that database), or put its backup in place; if it is lost for good, "
                 "`rodin-watchd accept root` allows a new beginning.",
             )
         case Whose.MARKED:
@@ -632,6 +633,12 @@ def refusal_of(verdict: RootVerdict, root: Path, journal: Path) -> RodinWatchdEr
 def _devices(known: Mapping[Mount, Known]) -> Mapping[Mount, int]:
     """Return the devices alone: on some filesystems each look finds another inode."""
     return {mount: found.identity.device for mount, found in known.items()}
+
+
+_DATABASE_EMPTIED: Final = (
+    "Restore the database from its backup, or correct [store] url; if it is lost for good, `rodin-watchd accept root` allows a "
+    "new beginning."
+)
 
 
 def _causes(away: Mapping[Mount, str]) -> Mapping[Mount, str]:
@@ -649,7 +656,7 @@ class Standing:
         self,
         mounts_keeper: MountKeeper,
         holds: Sequence[Hold],
-        guard: JournalGuard,
+        guard: StoreGuard,
         housekeeping: Housekeeping,
         monitor: Monitor,
         remake_work: Callable[[], None],
@@ -683,7 +690,7 @@ class Standing:
             hold.confirm()
 
     def end(self) -> None:
-        """Close the journal, in its place; for a process that is about to end. May be repeated."""
+        """Close the store, a journal in its place; for a process that is about to end. May be repeated."""
         self._guard.end()
 
     def reasons(self) -> list[Reason]:

@@ -6,7 +6,9 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from rodin_watchd.adapters.heartbeat import is_sign, sign_path
 from rodin_watchd.adapters.host import filesystem_of, local_zone
@@ -14,28 +16,43 @@ from rodin_watchd.adapters.ownership import Lease, Lock, is_lock
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
-from rodin_watchd.adapters.store.backup import is_ballast, refuse_foreign_backup, reserve_path
+from rodin_watchd.adapters.store.backup import (
+    back_up_archive,
+    is_ballast,
+    make_backup,
+    refuse_foreign_backup,
+    reserve_path,
+)
+from rodin_watchd.adapters.store.door import copy_old_jobs, open_database, open_reader
 from rodin_watchd.adapters.store.files import finish, make_private
-from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, Tell, silent
 from rodin_watchd.config import Config
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
+from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import PAUSES, after_start, remembered_pauses, stored_pauses
 from rodin_watchd.core.proof import BASELINE
-from rodin_watchd.core.store import COPIED_AT, TOO_OLD, Announcer, Store
+from rodin_watchd.core.store import COPIED_AT, MOVED_FROM, MOVED_TO, TOO_OLD, Announcer, Store
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.own_file import refuse_foreign_at
 from rodin_watchd.service.budget import BudgetDay
 from rodin_watchd.service.clock import Clock
-from rodin_watchd.service.housekeeping import Housekeeping
+from rodin_watchd.service.housekeeping import Backup, CopyOldJobs, Housekeeping
 from rodin_watchd.service.jobs import JobStore
-from rodin_watchd.service.journal_guard import Hold, JournalCheck, JournalGuard, StateFolder, stamp_of
+from rodin_watchd.service.journal_guard import (
+    DatabaseGuard,
+    Hold,
+    JournalCheck,
+    JournalGuard,
+    StateFolder,
+    StoreGuard,
+    stamp_of,
+)
 from rodin_watchd.service.metrics import metered
 from rodin_watchd.service.mounts import MountKeeper, Standing
 from rodin_watchd.service.orphans import Orphans
 from rodin_watchd.service.snapshot import Monitor
 from rodin_watchd.service.web_page import WebPage
-from rodin_watchd.settings import journal_path, lease_path, lock_path
+from rodin_watchd.settings import Address, StorePlace, lease_path, lock_path, store_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +60,7 @@ class Base:
     """What is open as long as the daemon runs."""
 
     spool: Spool
-    journal: Path
+    copy_old_jobs: CopyOldJobs
     store: Store
     job_store: JobStore
     standing: Standing
@@ -65,21 +82,20 @@ def opened(
     Raises OwnerError (ConfigError for a group that cannot be given, and for metrics that cannot be served), DiskError, RootAwayError. Into a root that is away nothing is written.
     """
     spool = Spool(config.folders.root, sharing_of(config.output.file_mode, config.output.group))
-    path = journal_path(config, os.environ)
-    if not os.path.exists(path):  # noqa: PTH110 - unlike Path.exists, False also where we may not look
+    place = store_place(config, os.environ)
+    path = place.path
+    if not os.path.exists(path.with_name("lock") if place.address else path):  # noqa: PTH110 - unlike Path.exists, False also where we may not look
         spool.mounts.refuse_bare()  # before the journal's folder is made, which may be in it
     with contextlib.ExitStack() as stack:
-        _make_place(path)
-        _refuse_foreign(path)
+        _make_place(place)
+        _refuse_foreign(place)
         first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
-        make_private(path)
-        finished = finish(path, stamp_of(clock.now()))
-        journal = stack.enter_context(contextlib.closing(Journal(path, tell=tell)))
-        job_store = JobStore(journal)
         own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
-        guard = JournalGuard(job_store, journal, path, clock, own_holds)
-        stack.callback(guard.end)
-        mounts_keeper = MountKeeper(spool.mounts, job_store, journal, path, clock.now)
+        kept = _database(place.address, stack) if place.address else _journal(path, clock, own_holds, stack, tell)
+        store, job_store = kept.store, kept.job_store
+        refuse_moved(store, place)
+        stack.callback(kept.guard.end)
+        mounts_keeper = MountKeeper(spool.mounts, job_store, store, place, clock.now)
         knew_root = mounts_keeper.knows_root
         if knew_root:
             mounts_keeper.find()
@@ -89,13 +105,13 @@ def opened(
         holds = [*own_holds, *_root_holds(config, path, clock, wait, stack)]
         if not mounts_keeper.knows_root:
             mounts_keeper.adopt()  # who serves it now is named before anybody can know its journal
-        meter = stack.enter_context(metered(config, lambda: JournalReader(path), clock))
-        orphans = Orphans(spool, job_store, journal, local_zone(), clock.now)
+        meter = stack.enter_context(metered(config, lambda: open_reader(place), clock))
+        orphans = Orphans(spool, job_store, store, local_zone(), clock.now)
 
         def daily() -> None:
             mounts_keeper.settle()
             spool.try_renames()
-            if journal.is_checked and not mounts_keeper.copied:
+            if kept.is_whole() and not mounts_keeper.copied:
                 # A journal that has lost a row would make the files of a live job look like nobody's. Of a copied root, what this
                 # journal does not know may be another service's, which goes on with it.
                 orphans.look(frozenset(mounts_keeper.away))
@@ -107,18 +123,63 @@ def opened(
 
         def begin(account: str, announcer: Announcer) -> None:
             job_store.announce_to(announcer)
-            guard.report_finished(finished)
+            kept.report_start()
             _repair(base, clock.now(), account, knew_root=knew_root)
             daily()
 
-        keepers = (Housekeeping(job_store, journal, path, clock, daily), Monitor(sign_path(path), meter))
-        check = stack.enter_context(contextlib.closing(JournalCheck(journal, daily)))
-        holds += (guard, check)  # the guard writes: not before everything else is held
-        standing = Standing(mounts_keeper, holds, guard, *keepers, remake_work)
-        money = (BudgetDay(journal, local_zone(), clock), SubmitCount(spool.mounts))
+        keepers = (Housekeeping(job_store, store, kept.backup, clock, daily), Monitor(sign_path(path), meter))
+        holds += (kept.guard, *kept.checks(daily))  # the guard writes: not before everything else is held
+        standing = Standing(mounts_keeper, holds, kept.guard, *keepers, remake_work)
+        money = (BudgetDay(store, local_zone(), clock), SubmitCount(spool.mounts))
         page = stack.enter_context(contextlib.closing(WebPage(config, web_command, clock)))
-        base = Base(spool, path, journal, job_store, standing, *money, page, begin)
+        base = Base(spool, partial(copy_old_jobs, place), store, job_store, standing, *money, page, begin)
         yield base
+
+
+class _Kept(NamedTuple):
+    """A store that is open, and what is to be done for it."""
+
+    store: Store
+    job_store: JobStore
+    guard: StoreGuard
+    report_start: Callable[[], None]
+    backup: Backup | None
+    is_whole: Callable[[], bool]  # it is known that no row was lost
+    checks: Callable[
+        [Callable[[], None]], Sequence[Hold]
+    ]  # hold everything up until that is known; then something is done
+
+
+def _journal(path: Path, clock: Clock, holds: Sequence[Hold], stack: contextlib.ExitStack, tell: Tell) -> _Kept:
+    """Open the journal, after what a run before has left undone is done."""
+    make_private(path)
+    finished = finish(path, stamp_of(clock.now()))
+    journal = stack.enter_context(contextlib.closing(Journal(path, tell=tell)))
+    job_store = JobStore(journal)
+    guard = JournalGuard(job_store, journal, path, clock, holds)
+
+    def backup(now: float) -> Callable[[], None]:
+        files = journal.files
+
+        def copy() -> None:
+            make_backup(path, now, files)
+            back_up_archive(path)
+
+        return copy
+
+    def checks(then: Callable[[], None]) -> Sequence[Hold]:
+        return [stack.enter_context(contextlib.closing(JournalCheck(journal, then)))]
+
+    def report_start() -> None:
+        guard.report_finished(finished)
+
+    return _Kept(journal, job_store, guard, report_start, backup, lambda: journal.is_checked, checks)
+
+
+def _database(address: Address, stack: contextlib.ExitStack) -> _Kept:
+    """Open the store in a database, whose backup is the studio's own."""
+    store = stack.enter_context(contextlib.closing(open_database(address)))
+    return _Kept(store, JobStore(store), DatabaseGuard(store), lambda: None, None, lambda: True, lambda _then: [])
 
 
 def _root_holds(
@@ -176,21 +237,37 @@ def _find_lost(base: Base, submits: int, now: float, account: str, *, knew_root:
     job_store.report("restored", message, now, subject="journal")
 
 
-def _make_place(path: Path) -> None:
-    """Make the journal's folder. Raises JournalError on a network share, DiskError."""
-    refuse_network_journal(path)
+def _make_place(place: StorePlace) -> None:
+    """Make the state folder. Raises JournalError for a journal on a network share, DiskError."""
+    path = place.path
+    if place.address is None:
+        refuse_network_journal(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DiskError.of(f"The state folder {path.parent} cannot be made", error) from error
 
 
-def _refuse_foreign(path: Path) -> None:
+def _refuse_foreign(place: StorePlace) -> None:
     """Raise ForeignFileError where somebody else's file is under a name that the service will write to."""
+    path = place.path
     refuse_foreign_at(path.with_name("lock"), is_lock)
     refuse_foreign_at(sign_path(path), is_sign)
-    refuse_foreign_at(reserve_path(path), is_ballast)
-    refuse_foreign_backup(path)
+    if place.address is None:
+        refuse_foreign_at(reserve_path(path), is_ballast)
+        refuse_foreign_backup(path)
+
+
+def refuse_moved(store: Store, place: StorePlace) -> None:
+    """Raise JournalError for a store that was copied to another place, which knows what was paid since; a copy is used from now on."""
+    if moved := store.meta(MOVED_TO):
+        raise JournalError(
+            f"{place.shown[0].upper()}{place.shown[1:]} was copied to {printable(moved['name'], 500)}, and is not used any more: what was "
+            "paid since is there.",
+            advice="Set [store] url, or folders.state, to that place; or copy it back: `rodin-watchd store copy`.",
+        )
+    if store.meta(MOVED_FROM):
+        store.set_meta(MOVED_FROM, None)
 
 
 def refuse_network_journal(path: Path) -> None:

@@ -180,7 +180,7 @@ def parts_of(
         reception=Reception(config, job_store, intake, watcher, admission, clock),
         sweeper=Sweeper(store, clock.monotonic),
         alarms=Alarms(job_store, store, tools.zone, clock.now),
-        old_jobs=OldJobs(job_store, store, base.journal, config.store.keep_days, clock),
+        old_jobs=OldJobs(job_store, store, base.copy_old_jobs, config.store.keep_days, clock),
         choices=choices,
         page=base.page,
     )

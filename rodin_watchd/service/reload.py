@@ -76,7 +76,15 @@ log = logging.getLogger("rodin_watchd")
 Read: TypeAlias = Callable[[], tuple[Config, str]]
 """Reads the configuration and the API key. Raises ConfigError."""
 
-FIXED = ("folders.root", "folders.state", "folders.lease", "metrics.listen", "metrics.textfile")
+FIXED = (
+    "folders.root",
+    "folders.state",
+    "folders.lease",
+    "store.url",
+    "store.password_file",
+    "metrics.listen",
+    "metrics.textfile",
+)
 """What is held open from start to end."""
 
 LEVEL = "service.log_level"

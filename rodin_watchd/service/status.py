@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import tzinfo
 
 from rodin_watchd.adapters.spool import Spool
@@ -211,8 +211,8 @@ class Display:
             yield Reason("", Standstill.STOPPING, Standstill.STOPPING)
         if parts.tools.spool.copies:
             yield Reason(COPIES, plain="")
-        yield from parts.admission.reasons()
-        yield from parts.dispatcher.reasons()
+        yield from _as_far_as_known(parts.admission.reasons)
+        yield from _as_far_as_known(parts.dispatcher.reasons)
         yield from (Reason(text, plain="") for text in parts.tools.plugins.notices())
 
     def _passing(self, problem: Problem | None) -> Iterator[Reason]:
@@ -242,3 +242,11 @@ class Display:
             yield Reason(parts.page.trouble, plain="")
         if self._writer.trouble:
             yield Reason(self._writer.trouble, Standstill.PAGE, Standstill.PAGE, plain="")
+
+
+def _as_far_as_known(ask: Callable[[], Iterable[Reason]]) -> Iterable[Reason]:
+    """Return reasons that are read from the store; none while it is away, which people read anyway."""
+    try:
+        return ask()
+    except DiskError:
+        return ()

@@ -27,9 +27,10 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rodin_watchd.config import CREDENTIALS_VARIABLE, WebSection
+from rodin_watchd.config import WebSection
 from rodin_watchd.core.wire import is_loopback
 from rodin_watchd.errors import ConfigError
+from rodin_watchd.settings import CREDENTIALS_VARIABLE
 from rodin_watchd.web.forms import fields_in, fields_of, is_form
 
 LOGIN: Final = "/login"

@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 from rodin_watchd.client.journal import reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.store import StoreReader
-from rodin_watchd.errors import JournalError
+from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.web.access import visitor_of
 from rodin_watchd.web.words import language_of
 
@@ -163,7 +163,7 @@ class _Look:
                 self._seen = self._journal.version()
                 return False
             before, self._seen = self._seen, self._journal.version()
-        except JournalError:
+        except RodinWatchdError:
             self.close()
             return False
         return before != self._seen

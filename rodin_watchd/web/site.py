@@ -19,7 +19,7 @@ from rodin_watchd.adapters.spool.beneath import Anchor
 from rodin_watchd.adapters.spool.mounts import Mounts
 from rodin_watchd.adapters.thumbnails import Thumbnails
 from rodin_watchd.client.data import number
-from rodin_watchd.client.journal import journal_of, reader
+from rodin_watchd.client.journal import place_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.model import Job
@@ -54,7 +54,7 @@ class Website:
     def inbox(self) -> Anchor:
         """Return where a path into the inbox starts; its folders are checked as the service checks them. Raises JournalError."""
         with self.journal() as journal:
-            return inbox_anchor(Mounts(self.config.folders.root), journal, journal_of(self.config))
+            return inbox_anchor(Mounts(self.config.folders.root), journal, place_of(self.config))
 
     def job(self, journal: StoreReader, request: Request) -> Job:
         """Return the job that an address names. Raises HTTPException where there is none."""

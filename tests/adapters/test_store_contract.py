@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import pytest
 
+from rodin_watchd.adapters.store.postgres import PostgresReader, PostgresStore
+from rodin_watchd.adapters.store.postgres import insert_command as insert_postgres_command
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.core.approval import Changes, GateKey, Pass
@@ -47,6 +49,7 @@ from rodin_watchd.model import (
     Task,
     Transition,
 )
+from rodin_watchd.settings import Address
 
 NOW = 1_700_000_000.0
 HALF = Decimal("0.5")
@@ -92,15 +95,35 @@ class Sqlite:
         return insert_command(self.path, verb, arguments, NOW, once=once)
 
 
-BACKENDS = (Sqlite,)
+@dataclass(frozen=True)
+class Postgres:
+    """A database of a server."""
+
+    address: Address
+
+    def open(self, owner: str = "") -> Store:
+        """Open it for writing."""
+        return PostgresStore(self.address, owner)
+
+    def look(self) -> StoreReader:
+        """Open it for reading."""
+        return PostgresReader(self.address)
+
+    def leave(self, verb: str, arguments: dict[str, Any], *, once: bool = False) -> int:
+        """Insert the command's row."""
+        return insert_postgres_command(self.address, verb, arguments, NOW, once=once)
+
+
+BACKENDS = ("sqlite", "postgres")
 """Each kind of store that there is."""
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     """Give each kind of store, in a place of its own."""
-    made: Backend = request.param(tmp_path)
-    return made
+    if request.param == "sqlite":
+        return Sqlite(tmp_path)
+    return Postgres(request.getfixturevalue("address"))
 
 
 @pytest.fixture

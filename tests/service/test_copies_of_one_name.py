@@ -16,6 +16,7 @@ from rodin_watchd.core.layout import MARK
 from rodin_watchd.core.mounts import Mount, Traces
 from rodin_watchd.model import State
 from rodin_watchd.service import mounts as traces
+from rodin_watchd.settings import StorePlace
 
 
 def copy_over(path: Path) -> Path:
@@ -166,7 +167,7 @@ def test_what_is_no_copy(shop: Workshop, vendor: Vendor, change: Callable[[Works
     assert vendor.charges == 1
     mark = read_mark(shop.root)
     assert mark is not None
-    assert mark.traces == traces.traces_of(shop.journal, mark)
+    assert mark.traces == traces.traces_of(StorePlace(shop.journal), mark)
     assert mark.traces.mark is not None
     shop.crash()
 
@@ -199,7 +200,7 @@ def test_a_cloned_machine_is_known_by_its_machine_id(
     """Its disk is the same, byte for byte, but its machine id is new."""
     mark = read_mark(shop.root)
     assert mark is not None
-    here = traces.traces_of(shop.journal, mark)
+    here = traces.traces_of(StorePlace(shop.journal), mark)
     monkeypatch.setattr(traces, "_machine", lambda: "one")
     there = Traces("one", here.state)
     (shop.root / MARK).unlink()

@@ -25,8 +25,7 @@ from rodin_watchd.core.mounts import PATHS, Mark, Mount
 from rodin_watchd.errors import AlreadyRunningError, FolderGoneError, JournalError, OwnerError, RootAwayError
 from rodin_watchd.model import State
 from rodin_watchd.service.assembly import assembled
-from rodin_watchd.service.mounts import place_of
-from rodin_watchd.settings import lease_path
+from rodin_watchd.settings import StorePlace, lease_path
 
 
 def bare(place: Path) -> list[str]:
@@ -259,7 +258,7 @@ def test_each_folder_is_marked_and_the_mark_comes_back(shop: Workshop, mount: Mo
     folder = shop.path(PATHS[mount])
     mark = read_mark(folder)
     assert mark is not None
-    assert (mark.mount, mark.journal) == (mount.value, place_of(shop.journal))
+    assert (mark.mount, mark.journal) == (mount.value, StorePlace(shop.journal).name)
     (folder / MARK).unlink()
     shop.ticks(1)
     assert shop.daemon.parts.standing.mounts_keeper.away == {}
@@ -513,7 +512,7 @@ def journal_mark(shop: Workshop, mount: Mount) -> Mark:
     """Return the mark that names a shop's own journal."""
     before = read_mark(shop.root)
     assert before is not None
-    return Mark(before.root_id, mount.value, place_of(shop.journal))
+    return Mark(before.root_id, mount.value, StorePlace(shop.journal).name)
 
 
 # ---- roots that were copied or moved --------------------------------------------------------------------------------
@@ -630,7 +629,7 @@ def test_what_a_copied_root_holds_counts_as_paid_until_a_person_knows(
         assert before is not None
         Mounts(copy.root).leave_mark(Mount.ROOT, replace(before, accepted_from=""), replace=True)
         copy.start()  # not taken for a copy: what was cut off is free to go ...
-        Mounts(copy.root).leave_mark(Mount.ROOT, replace(before, journal=place_of(shop.journal)), replace=True)
+        Mounts(copy.root).leave_mark(Mount.ROOT, replace(before, journal=StorePlace(shop.journal).name), replace=True)
     copy.ticks(5, step_seconds=1.0)  # ... until the root is somebody else's
     assert (copy.states(), copy.purchases("outcome")[-1]) == ({"chair": State.HELD}, "open")
     accepted(copy)

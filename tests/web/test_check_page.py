@@ -12,8 +12,9 @@ from web_stage import TOKEN, VIEWER_TOKEN, configured, free_address
 
 from rodin_watchd.cli.check.page import page_findings
 from rodin_watchd.cli.systemd import user_unit
-from rodin_watchd.config import CREDENTIALS_VARIABLE, WebSection, load_config
+from rodin_watchd.config import WebSection, load_config
 from rodin_watchd.errors import ConfigError
+from rodin_watchd.settings import CREDENTIALS_VARIABLE
 from rodin_watchd.web.access import NO_TOKEN, TOKEN_CREDENTIAL, VIEWER_CREDENTIAL, Tokens, credentials_in, find_tokens
 
 UNITS = sorted((Path(__file__).parents[2] / "systemd").rglob("*.service"))

@@ -129,8 +129,10 @@ def gate_key(name: str) -> GateKey:
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
-    """Return a value with its text storable as UTF-8."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+    """Return a value with its text storable as UTF-8, without the NUL that PostgreSQL cannot store."""
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _as_plain(value: Any) -> Any:  # noqa: ANN401 - any of the project's values that JSON does not know

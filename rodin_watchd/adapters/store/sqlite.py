@@ -50,7 +50,7 @@ from rodin_watchd.adapters.store.files import (
     why_not,
 )
 from rodin_watchd.adapters.store.reader import JournalReader, bound, check_version, in_sqlite
-from rodin_watchd.adapters.store.stored import NO_VALUES, SPENT, StoredWriter, Values
+from rodin_watchd.adapters.store.stored import NO_VALUES, SPENT, WHERE_MOVED, StoredWriter, Values, refuse_moved
 from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.core.store import (
     COPIED_AT,
@@ -98,6 +98,7 @@ def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float,
         with contextlib.closing(connect(path, "mode=rw")) as db:
             check_version(db, path)
             prepare(db)
+            refuse_moved(db.execute(WHERE_MOVED).fetchall())
             values = {"at": now, "verb": verb, "arguments": json.dumps(arguments)}
             done = db.execute(_INSERT_ONCE if once else _INSERT, values)
             if not done.rowcount:

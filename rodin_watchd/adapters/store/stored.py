@@ -31,6 +31,7 @@ from rodin_watchd.core.proof import Refusal, Since
 from rodin_watchd.core.refusals import BESIDE, LOOKED, FailedTries, InARow
 from rodin_watchd.core.store import (
     DUE,
+    MOVED_TO,
     NO_LEASE,
     NO_META,
     NOTHING_BESIDE,
@@ -1130,3 +1131,16 @@ class StoredWriter(StoredReader, HookRunWriter):
         kept = {name: value for name, value in asked.items() if name != _SECRET_ARGUMENT}
         answer = json.dumps({"ok": reply.ok, "message": reply.message})
         self._write(_ANSWER, {**number, "answer": answer, "arguments": json.dumps(kept)})
+
+
+WHERE_MOVED: Final = f"SELECT value FROM meta WHERE key = '{MOVED_TO}'"  # noqa: S608 - a name
+
+
+def refuse_moved(found: Sequence[Any]) -> None:
+    """Raise CommandRefusedError for a store that was copied to another place, which `WHERE_MOVED` has found: no service reads commands there."""
+    if found:
+        name = printable(json.loads(found[0][0])["name"], 500)
+        raise CommandRefusedError(
+            f"The store was copied to {name}, and is not used here any more.",
+            advice="Set [store] url, or folders.state, to that place, then give the command again.",
+        )

@@ -22,19 +22,19 @@ from rodin_watchd.adapters.spool.mounts import Mounts, service_above
 from rodin_watchd.adapters.spool.sharing import folder_mode, usable_gid
 from rodin_watchd.cli.check.findings import Finding, Level, User, acting_as, problem, user_name, user_of
 from rodin_watchd.cli.check.service import folder_walls
-from rodin_watchd.client.journal import journal_of, reader
+from rodin_watchd.client.journal import has_store, journal_of, place_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.layout import ARCHIVE, FAILED, INBOX, OUTBOX, PROBE_PREFIX
 from rodin_watchd.core.mounts import Mount, Whose, whose_root
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import FolderGoneError, JournalError
+from rodin_watchd.errors import FolderGoneError, JournalError, StoreAwayError
 from rodin_watchd.model import Kind
 from rodin_watchd.service.mounts import (
     Memory,
     accept_advice,
     advice_for,
     inbox_anchor,
-    is_same_journal,
+    is_same_store,
     judged,
     refusal_of,
     remembered,
@@ -96,15 +96,15 @@ def _usable(spool: Spool, *, known: bool) -> Iterator[Finding]:
 
 def inbox_of(config: Config) -> Inbox:
     """Return the inbox as the service looks into it."""
-    mounts, journal = Mounts(config.folders.root), journal_of(config)
+    mounts, place = Mounts(config.folders.root), place_of(config)
     folder = mounts.path(Mount.INBOX)
     try:
-        if journal.exists():
+        if has_store(config):
             with reader(config) as memory:
-                return Inbox(folder, inbox_anchor(mounts, memory, journal))
-    except (JournalError, PermissionError):  # reported for the journal
+                return Inbox(folder, inbox_anchor(mounts, memory, place))
+    except (JournalError, StoreAwayError, PermissionError):  # reported for the journal
         pass
-    return Inbox(folder, inbox_anchor(mounts, None, journal))
+    return Inbox(folder, inbox_anchor(mounts, None, place))
 
 
 def _bare(mounts: Mounts) -> FolderGoneError | None:
@@ -244,17 +244,15 @@ def mount_findings(config: Config) -> Iterator[Finding]:
 
 def away_findings(config: Config) -> Iterator[Finding]:
     """Give what keeps the folders from being believed."""
-    memory, journal = _remembered(config), journal_of(config)
+    memory, place = _remembered(config), place_of(config)
     mounts = Mounts(config.folders.root)
-    whose = whose_root(root_seen(mounts.mark(Mount.ROOT), memory, journal))
+    whose = whose_root(root_seen(mounts.mark(Mount.ROOT), memory, place))
     decides = whose.whose in (Whose.COPIED, Whose.EMPTIED, Whose.ANOTHERS)  # an accepted copy needs nobody any more
-    if decides and (refusal := refusal_of(whose, config.folders.root, journal)):
+    if decides and (refusal := refusal_of(whose, config.folders.root, place)):
         yield problem("mounts", refusal)
     for mount in Mount if memory.known else ():
         now = mounts.glance(mount)
-        verdict = judged(
-            mounts, mount, now, memory, lambda place: bool(whose.copied) or is_same_journal(place, journal)
-        )
+        verdict = judged(mounts, mount, now, memory, lambda named: bool(whose.copied) or is_same_store(named, place))
         if isinstance(verdict, str):
             yield Finding("mounts", f"{mounts.path(mount)}: {verdict}", Level.PROBLEM, advice_for(mount))
             if mount is Mount.ROOT:
@@ -264,11 +262,11 @@ def away_findings(config: Config) -> Iterator[Finding]:
 def _remembered(config: Config) -> Memory:
     """Return what the journal remembers of the root; where it cannot be read, which is a finding of its own, a root of no known id."""
     try:
-        if not journal_of(config).exists():
+        if not has_store(config):
             return Memory()
         with reader(config) as journal:
             return remembered(journal)
-    except (JournalError, PermissionError):
+    except (JournalError, StoreAwayError, PermissionError):
         return Memory("unknown")
 
 
@@ -282,6 +280,8 @@ def filesystem_findings(config: Config) -> Iterator[Finding]:
         mounts.setdefault(mount, []).append(name)
     for mount, names in mounts.items():
         yield Finding("filesystem", f"On {_kind(mount, names, config.intake.rescan_seconds)}: {', '.join(names)}.")
+    if config.store.url:
+        return
     path = journal_of(config)
     refuse_network_journal(path)
     yield Finding("filesystem", f"The journal is on {filesystem_of(path.parent).kind}, no network share.")

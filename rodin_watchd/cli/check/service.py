@@ -36,18 +36,21 @@ from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.cli.check.findings import Finding, Level, acting_as, problem, user_name, user_of
 from rodin_watchd.cli.health import health_line
 from rodin_watchd.cli.systemd import UNIT_FOLDERS, USER_FOLDER, Unit, bases, drop_in, installed, units_of
-from rodin_watchd.client.journal import daemon_of, journal_of, no_room, reader
+from rodin_watchd.client.journal import daemon_of, has_store, journal_of, no_room, place_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wording import local
-from rodin_watchd.errors import AlreadyRunningError, JournalError
+from rodin_watchd.errors import AlreadyRunningError, JournalError, StoreAwayError
 from rodin_watchd.service.housekeeping import BACKED_UP_AT
 from rodin_watchd.settings import lease_path
 
 
 def journal_findings(config: Config) -> Iterator[Finding]:
     """Look whether the journal is whole, not full, and backed up. Raises JournalError."""
+    if config.store.url:
+        yield _database_finding(config)
+        return
     path = journal_of(config)
     if not path.exists():
         yield Finding("journal", f"No journal yet: the first start makes {path}.")
@@ -56,7 +59,7 @@ def journal_findings(config: Config) -> Iterator[Finding]:
         state, version, jobs = journal.quick_check(), journal.schema_version(), sum(journal.counts().values())
         backed_up_at = journal.meta(BACKED_UP_AT)
         condensed = state == "ok" and journal.has_condensed()
-    if full := no_room(path):
+    if full := no_room(place_of(config)):
         yield Finding("journal", full, Level.PROBLEM)
     if state != "ok":
         yield Finding("journal", f"{path} is damaged: {state}.", Level.PROBLEM, how_to_recover(path))
@@ -68,6 +71,16 @@ def journal_findings(config: Config) -> Iterator[Finding]:
         yield Finding("journal", f"{path} is not damaged: {jobs:,} jobs, schema {version}, {backup}.")
     if condensed:
         yield _archive_finding(path)
+
+
+def _database_finding(config: Config) -> Finding:
+    """Look whether the database answers, and what is in it. Raises JournalError, StoreAwayError."""
+    shown = place_of(config).shown
+    if not has_store(config):
+        return Finding("journal", f"No store yet: the first start makes it in {shown}.")
+    with reader(config) as store:
+        jobs = sum(store.counts().values())
+    return Finding("journal", f"The store is in {shown}: {jobs:,} jobs. Its backup is the database's: pg_dump.")
 
 
 def _archive_finding(journal: Path) -> Finding:
@@ -149,9 +162,10 @@ _ADVICE: Final = "Set the clock, and let the network set it: `timedatectl set-nt
 def clock_findings(config: Config) -> Iterator[Finding]:
     """Compare the clock with what it cannot be, and with what the journal has seen. Raises JournalError."""
     newest_at = None
-    if journal_of(config).exists():
-        with reader(config) as journal:
-            newest_at = journal.newest_at()
+    with contextlib.suppress(StoreAwayError):  # reported for the journal
+        if has_store(config):
+            with reader(config) as journal:
+                newest_at = journal.newest_at()
     yield clock_finding(time.time(), newest_at)
 
 

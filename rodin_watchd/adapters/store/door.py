@@ -1,0 +1,123 @@
+"""The store of a configuration, opened: the journal, or the database that it names. The one place where somebody chooses."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from rodin_watchd.adapters.store.archive import ArchiveFile
+from rodin_watchd.adapters.store.reader import JournalReader
+from rodin_watchd.adapters.store.sqlite import Journal, insert_command
+from rodin_watchd.core.store import MOVED_FROM, MOVED_TO, ROOT_ID, OldJob, Store, StoreReader
+from rodin_watchd.errors import CommandRefusedError, ConfigError, OldJournalError
+from rodin_watchd.settings import Address, StorePlace
+
+
+def open_reader(place: StorePlace) -> StoreReader:
+    """Open a store for reading; the caller closes it. Raises JournalError, StoreAwayError; ConfigError without the extra."""
+    if place.address is None:
+        return JournalReader(place.path)
+    with needs_psycopg():
+        from rodin_watchd.adapters.store.postgres import PostgresReader  # noqa: PLC0415 - an optional extra
+    return PostgresReader(place.address)
+
+
+def open_database(address: Address) -> Store:
+    """Open a store in a database for the daemon, alone; its schema is made, or brought up to date. Raises as `open_reader`.
+
+    And AlreadyRunningError where another service has it open.
+    """
+    with needs_psycopg():
+        from rodin_watchd.adapters.store.postgres import PostgresStore  # noqa: PLC0415 - an optional extra
+    return PostgresStore(address)
+
+
+def leave_command(place: StorePlace, verb: str, arguments: dict[str, Any], now: float, *, once: bool) -> int:
+    """Leave a command for the daemon, and return its number; `once`: not while the same waits for the same job.
+
+    Raises as `open_reader`, JournalBusyError, CommandRefusedError.
+    """
+    if place.address is None:
+        return insert_command(place.path, verb, arguments, now, once=once)
+    with needs_psycopg():
+        from rodin_watchd.adapters.store import postgres  # noqa: PLC0415 - an optional extra
+    return postgres.insert_command(place.address, verb, arguments, now, once=once)
+
+
+def copy_old_jobs(place: StorePlace, before_at: float, now: float, limit: int) -> list[OldJob]:
+    """Copy the oldest jobs that ended before an instant (UTC) to the archive, durably; return them. From any thread.
+
+    Raises DiskError, JournalError.
+    """
+    if place.address is None:
+        with contextlib.closing(JournalReader(place.path)) as journal:
+            found = journal.old_jobs(before_at, now, limit)
+        if found:
+            with contextlib.closing(ArchiveFile(place.path)) as archive:
+                archive.put(found)
+        return [one.known for one in found]
+    with needs_psycopg():
+        from rodin_watchd.adapters.store import postgres  # noqa: PLC0415 - an optional extra
+    with contextlib.closing(postgres.PostgresReader(place.address)) as reader:
+        found = reader.old_jobs(before_at, now, limit)
+    if found:
+        with contextlib.closing(postgres.PostgresArchive(place.address)) as tables:
+            tables.put(found)
+    return [one.known for one in found]
+
+
+def copy_store(source: StorePlace, target: StorePlace, now: float, stamp: str) -> int:
+    """Copy a store as a whole to another place, and mark the source as moved there; return how many jobs it has. May be repeated.
+
+    No service may run on either. What is in the target's place is put aside, to a name with the stamp. Raises
+    CommandRefusedError where that is a store of its own, or the source was moved elsewhere; JournalError, DiskError, ConfigError:
+    then nothing was changed.
+    """
+    with needs_psycopg():
+        from rodin_watchd.adapters.store import copying, postgres  # noqa: PLC0415 - an optional extra
+    _refuse_own(target)
+    moved = {"name": target.name, "at": now}
+    with contextlib.closing(
+        postgres.PostgresStore(source.address) if source.address else Journal(source.path)
+    ) as store:
+        if (before := store.meta(MOVED_TO)) and before["name"] != target.name:
+            raise CommandRefusedError(
+                f"{source.shown} was copied to {before['name']} already, and is not used any more.",
+                advice="Copy from there.",
+            )
+        copied = copying.copy_store(source, target, now, stamp)
+        store.set_meta(MOVED_TO, moved)  # only now: until the copy is whole the source is the store
+    return copied["jobs"].rows
+
+
+def _refuse_own(target: StorePlace) -> None:
+    """Raise CommandRefusedError where a place has a store that is no copy that nobody has used, and was not moved from there."""
+    if target.address is None and not target.path.exists():
+        return
+    try:
+        with contextlib.closing(open_reader(target)) as there:
+            is_free = there.meta(MOVED_TO) or there.meta(MOVED_FROM) or not (there.counts() or there.meta(ROOT_ID))
+    except OldJournalError:
+        is_free = target.address is not None  # nothing is there
+    if not is_free:
+        raise CommandRefusedError(
+            f"{target.shown[0].upper()}{target.shown[1:]} has a store of its own, which knows what was paid for.",
+            advice="Name an empty database, or another folder.",
+        )
+
+
+@contextlib.contextmanager
+def needs_psycopg() -> Iterator[None]:
+    """Say how to install what a store in PostgreSQL needs, if importing it fails. Raises ConfigError."""
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_binary", "psycopg_c"):
+            raise
+        raise ConfigError(
+            "store.url names a PostgreSQL database, but psycopg is not installed.",
+            advice=f'Run: {shlex.quote(sys.executable)} -m pip install "rodin-watchd[postgres]"',
+        ) from None
