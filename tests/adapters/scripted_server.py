@@ -153,7 +153,7 @@ class ScriptedServer:
         self.listener.close()
         for conversation in list(self.conversations):  # a client that was abandoned may keep its connection open
             with contextlib.suppress(OSError):
-                conversation.sock.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(conversation.sock, socket.SHUT_RD)  # TLS stays as it is
         for thread in list(self._threads):
             thread.join(TIMEOUT_SECONDS)
             assert not thread.is_alive()
