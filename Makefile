@@ -74,7 +74,8 @@ test-web: $(VENV)/.dev .node/.made  ## Drive the page in a real browser: its 3D,
 	$(BIN)/pytest -q -rs -m "browser or not browser" tests/web/test_browser.py tests/web/test_models.py tests/web/test_story.py
 
 test-postgres: $(VENV)/.dev .postgres  ## Test the store in a real PostgreSQL: its schema, services that race, a server that goes
-	$(BIN)/pytest -q -rs -n $(WORKERS) tests/adapters/test_postgres.py tests/adapters/test_store_contract.py
+	$(BIN)/pytest -q -rs -n $(WORKERS) tests/adapters/test_postgres.py tests/adapters/test_store_contract.py \
+		tests/adapters/test_store_copying.py tests/service/test_postgres_service.py
 
 deb: $(VENV)/.dev  ## Build the Debian package (bookworm; DEB_PYTHON=3.13 for trixie) into dist/
 	$(BIN)/python tools/build_deb.py --python $(DEB_PYTHON)

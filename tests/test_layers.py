@@ -61,7 +61,7 @@ LATE_IMPORTS = {
     "rodin_watchd.service.metrics": {"rodin_watchd.adapters.metrics", "rodin_watchd.adapters"},  # the extra `metrics`
     "rodin_watchd.core.kinds": {"rodin_watchd.core.kind_options"},  # who only reads jobs loads no pydantic
     "rodin_watchd.hooks.worker": {"jsonschema"},  # only a plugin that checks its settings by a schema needs it
-    "rodin_watchd.adapters.store.door": {
+    "rodin_watchd.adapters.store.factory": {
         "rodin_watchd.adapters.store.copying",
         "rodin_watchd.adapters.store.postgres",
         "rodin_watchd.adapters.store",

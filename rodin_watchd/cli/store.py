@@ -11,7 +11,7 @@ import click
 
 from rodin_watchd.adapters.ownership import Lock
 from rodin_watchd.adapters.spool.mounts import Mounts
-from rodin_watchd.adapters.store.door import copy_store
+from rodin_watchd.adapters.store.factory import copy_store
 from rodin_watchd.cli.commands import mark_all_with
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.client.journal import place_of, reader

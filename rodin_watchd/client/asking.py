@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rodin_watchd.adapters.store import door
+from rodin_watchd.adapters.store import factory
 from rodin_watchd.client.journal import daemon_of, place_of
 from rodin_watchd.config import Config
 from rodin_watchd.core.commands import Seen, named
@@ -35,7 +35,7 @@ def leave_command(config: Config, verb: str, arguments: Mapping[str, Any]) -> in
 
     Raises JournalError, CommandRefusedError.
     """
-    return door.leave_command(place_of(config), verb, dict(arguments), time.time(), once=verb in JOB_VERBS)
+    return factory.leave_command(place_of(config), verb, dict(arguments), time.time(), once=verb in JOB_VERBS)
 
 
 def refuse_unfit(config: Config, job: Job, verb: str, arguments: Mapping[str, Any]) -> None:

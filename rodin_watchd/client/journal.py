@@ -12,7 +12,7 @@ from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.adapters.ownership import holder
 from rodin_watchd.adapters.store.backup import can_grow
-from rodin_watchd.adapters.store.door import open_reader
+from rodin_watchd.adapters.store.factory import open_reader
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wording import local

@@ -23,7 +23,7 @@ from rodin_watchd.adapters.store.backup import (
     refuse_foreign_backup,
     reserve_path,
 )
-from rodin_watchd.adapters.store.door import copy_old_jobs, open_database, open_reader
+from rodin_watchd.adapters.store.factory import copy_old_jobs, open_database, open_reader
 from rodin_watchd.adapters.store.files import finish, make_private
 from rodin_watchd.adapters.store.sqlite import Journal, Tell, silent
 from rodin_watchd.config import Config

@@ -24,7 +24,7 @@ from rodin_watchd.adapters.store.copying import (
     reading_journal,
     sums_of,
 )
-from rodin_watchd.adapters.store.door import copy_old_jobs, copy_store
+from rodin_watchd.adapters.store.factory import copy_old_jobs, copy_store
 from rodin_watchd.adapters.store.postgres import PostgresReader, PostgresStore
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.core.approval import Changes, GateKey, Pass

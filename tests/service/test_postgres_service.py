@@ -306,10 +306,10 @@ def test_without_the_extra_people_are_told_how_to_install_it() -> None:
     code = (
         "import sys; sys.modules['psycopg'] = None\n"
         "from pathlib import Path\n"
-        "from rodin_watchd.adapters.store import door\n"
+        "from rodin_watchd.adapters.store import factory\n"
         "from rodin_watchd.settings import Address, StorePlace\n"
         "from rodin_watchd.errors import ConfigError\n"
-        "try: door.open_reader(StorePlace(Path('x'), Address('postgresql:///y')))\n"
+        "try: factory.open_reader(StorePlace(Path('x'), Address('postgresql:///y')))\n"
         "except ConfigError as error: print(error.message, error.advice_in_full)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
