@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-import tomllib
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from rodin_watchd.core.layout import RECEIPT
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.notifications import checked_facts, checked_refusal
 from rodin_watchd.core.sidecar import Sidecar, layered, read_sidecar
+from rodin_watchd.core.toml_text import loaded
 from rodin_watchd.errors import CommandRefusedError, PluginError, PluginLoadError, PluginRefusedError, RodinWatchdError
 from rodin_watchd.model import State
 from rodin_watchd.service.plugins import check_plugin
@@ -239,7 +239,7 @@ def _described(hook: str, arguments: Mapping[str, Any]) -> Iterator[str]:
 def _job(result: Path, root: Path) -> Job:
     try:
         place = result.absolute().relative_to(root).as_posix() if result.absolute().is_relative_to(root) else ""
-        return job_of(tomllib.loads((result / RECEIPT).read_text(encoding="utf-8")), place)
+        return job_of(loaded((result / RECEIPT).read_bytes()), place)
     except (OSError, ValueError, LookupError, TypeError):
         raise CommandRefusedError(
             f"{result} has no readable receipt ({RECEIPT}).", advice="Name a folder of the outbox."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from datetime import tzinfo
 from typing import Any
 
@@ -11,6 +10,7 @@ import tomli_w
 
 from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.toml_text import loaded
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import (
     WHO_CAN_ACT,
@@ -65,7 +65,7 @@ def with_choice(data: bytes, job: Job) -> bytes:
     """
     if not is_as_written(data) or job_named_in(data) != (job.id, job.retries):
         return b""
-    found = tomllib.loads(data.rpartition(_SEAL.encode())[0].decode())
+    found = loaded(data.rpartition(_SEAL.encode())[0])
     if found["job"].get("chosen", False) is job.chosen:
         return data
     found["job"]["chosen"] = job.chosen
@@ -148,8 +148,8 @@ def _facts_of(job: Job, version: str, now: float) -> dict[str, Any]:
 def is_ours(data: bytes) -> bool:
     """Return whether a file is a receipt or a report of this service; never raises, whatever the bytes are."""
     try:
-        software = tomllib.loads(data.decode())["job"]["software"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        software = loaded(data)["job"]["software"]
+    except (ValueError, KeyError, TypeError):
         return False
     return isinstance(software, str) and software.startswith(_SOFTWARE)
 
@@ -157,9 +157,9 @@ def is_ours(data: bytes) -> bool:
 def job_named_in(data: bytes) -> tuple[object, object] | None:
     """Return the job's id and retry that a receipt or report names; None if it is none. Anybody may have written it."""
     try:
-        job = tomllib.loads(data.decode())["job"]
+        job = loaded(data)["job"]
         return job["id"], job["retries"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import takewhile
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.options import Node, allowed_words, node_at, plain_schema, quoted, shown
@@ -115,6 +115,17 @@ def parse(text: bytes, where: str) -> Document:
         line = text.count(b"\n", 0, error.start) + 1
         return _failed(where, line, "this is not UTF-8 text: save the file with the encoding UTF-8")
     return _parsed(decoded, where)
+
+
+def loaded(data: bytes) -> dict[str, Any]:
+    """Return what a TOML file of the service's own holds: a receipt, a report; anybody may have written it.
+
+    Raises ValueError for what is not TOML, and for what is nested deeper than the service writes anything.
+    """
+    text = data.decode()
+    if _too_deep(text) is not None:
+        raise ValueError(f"more than {_DEEPEST} tables or lists inside each other")
+    return tomllib.loads(text)
 
 
 def _failed(where: str, line: int | None, message: str) -> Document:

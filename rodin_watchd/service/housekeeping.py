@@ -15,7 +15,7 @@ from typing import TypeAlias
 from rodin_watchd.core.schedule import ALARM, alarm, is_alarming
 from rodin_watchd.core.store import OldJob, Store
 from rodin_watchd.core.waits import DAY_SECONDS, LONGEST_WAIT_SECONDS
-from rodin_watchd.errors import JournalBusyError, JournalGoneError, RodinWatchdError
+from rodin_watchd.errors import InternalError, JournalBusyError, JournalGoneError, RodinWatchdError
 from rodin_watchd.model import Job
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.jobs import JobStore
@@ -39,7 +39,7 @@ END_SECONDS = 10.0
 
 
 class InThread(threading.Thread):
-    """Does one thing while the main thread goes on, then calls `ended`; `error` is why it failed."""
+    """Does one thing while the main thread goes on, then calls `ended`; `error` is why it failed, also where that is a fault of ours."""
 
     def __init__(self, name: str, act: Callable[[], None], ended: Callable[[], None] = lambda: None) -> None:
         super().__init__(name=name, daemon=True)
@@ -53,6 +53,9 @@ class InThread(threading.Thread):
             self._act()
         except RodinWatchdError as error:
             self.error = error
+        except Exception as error:  # a fault, whatever it is: what was to be done is not done
+            log.exception("fault in thread %s", self.name, extra={"action": "fault"})
+            self.error = InternalError(f"A fault in rodin_watchd: {type(error).__name__} in thread {self.name}.")
         finally:
             self._ended()
 

@@ -326,3 +326,12 @@ def test_what_is_no_receipt_of_the_job_is_not_changed(other: bytes) -> None:
     foreign = (other, mine + b"\n", mine.replace(b"chair", b"stool"), sealed("[[job]]\n").encode())
     assert [with_choice(data, job) for data in foreign] == [b""] * 4
     assert with_choice(mine, replace(job, id="another")) == with_choice(mine, replace(job, retries=9)) == b""
+
+
+@pytest.mark.parametrize("value", ["[" * 250 + "]" * 250, "{a=" * 150 + "1" + "}" * 150], ids=["lists", "tables"])
+def test_a_receipt_that_is_nested_too_deep_is_not_changed(value: str) -> None:
+    """It carries the right digest, and could be read, and not be written again."""
+    job = a_job()
+    crafted = sealed(f'x = {value}\n[job]\nid = "{job.id}"\nretries = {job.retries}\n').encode()
+    assert is_as_written(crafted)
+    assert with_choice(crafted, replace(job, chosen=True)) == b""

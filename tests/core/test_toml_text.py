@@ -20,6 +20,7 @@ from rodin_watchd.core.toml_text import (
     TextProblem,
     dotted,
     explain_validation_error,
+    loaded,
     parse,
 )
 
@@ -329,3 +330,23 @@ def test_a_report_is_safe_to_print() -> None:
     assert document.report([TextProblem("k", None, "wrong")]) == "a\\nb.toml: wrong"
     assert dotted(("a-1", "b c", "d\ne", 0)) == 'a-1."b c"."d\\ne".0'
     assert len(dotted(("x" * 60_000,))) <= 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xff",
+        b"x = ",
+        b"n = " + b"9" * 5000,
+        b"x = " + b"[" * 300 + b"]" * 300,
+        b"x = " + b"{a=" * 300 + b"1" + b"}" * 300,
+        b".".join([b"a"] * 400_000) + b" = 1",
+        b"[" + b".".join([b"a"] * 400_000) + b"]",
+    ],
+    ids=["no UTF-8", "no TOML", "digits", "lists", "tables", "a dotted key", "a dotted table"],
+)
+def test_a_file_of_our_own_that_somebody_else_has_written(text: bytes) -> None:
+    """It is refused at once, in one way: no key of half a million parts is parsed, and nothing is nested too deep to be written again."""
+    with pytest.raises(ValueError):  # noqa: PT011 - of the parser, whichever
+        loaded(text)
+    assert loaded(b"[job]\nnumbers = [1.5, 2.5]\n") == {"job": {"numbers": [1.5, 2.5]}}

@@ -13,7 +13,8 @@ from PIL import Image
 from places import share
 from workshop import Vendor, Workshop, image, model, working, workshop
 
-from rodin_watchd.core.receipt import is_as_written
+from rodin_watchd.adapters.contact_sheet import TILE_PIXELS, is_ours
+from rodin_watchd.core.receipt import is_as_written, sealed
 from rodin_watchd.model import Job, State
 
 SEEDS = b"seeds = [1, 2, 3]\n"
@@ -301,3 +302,73 @@ def test_the_sheet_marks_it(delivered: tuple[Workshop, Vendor]) -> None:
     sheet.write_bytes(b"mine")
     choose(shop, "seed-3")
     assert sheet.read_bytes() == b"mine"
+
+
+def test_a_receipt_that_cannot_be_written_again(delivered: tuple[Workshop, Vendor]) -> None:
+    """With the right digest, and nested too deep: it stays, the others are written, and the service goes on."""
+    shop, _ = delivered
+    path = shop.path("outbox/chair/seed-2/job.toml")
+    path.write_text(sealed(f'x = {"[" * 300}{"]" * 300}\n[job]\nid = "{one(shop, "seed-2").id}"\nretries = 0\n'))
+    crafted = path.read_bytes()
+    choose(shop, "seed-1")
+    assert choose(shop, "seed-2")["ok"]
+    assert "is not as the service wrote it" in shop.store.events(one(shop, "seed-2").id)[-1].message
+    assert path.read_bytes() == crafted
+    path.unlink()
+    assert in_receipts(shop) == {"seed-1": False, "seed-3": False}
+
+
+HOSTILE = {
+    "lines": ("", 'variant = "a\\nb"'),
+    "digits": ("", f'variant = "{"9" * 5000}"'),
+    "long": ("", f'variant = "{"x" * 900_000}"'),
+    "no text": ("", "variant = [1]"),
+    "no file name": ('{name = "a\\u0000preview.webp"}', 'variant = "x"'),
+    "deep": ("", f'variant = "x"\nx = {"[" * 300}{"]" * 300}'),
+    "dotted": ("", f'variant = "x"\n{".".join(["a"] * 400_000)} = 1'),
+}
+
+
+@pytest.mark.parametrize(("results", "said"), HOSTILE.values(), ids=HOSTILE)
+def test_a_receipt_that_somebody_has_laid_there(delivered: tuple[Workshop, Vendor], results: str, said: str) -> None:
+    """Whatever is in it: the sheet is made, and the receipts of the set are written."""
+    shop, _ = delivered
+    sheet = shop.path("outbox/chair/contact-sheet.jpg")
+    before = sheet.read_bytes()
+    shop.path("outbox/chair/mine").mkdir()
+    head = f'[job]\nid = "x"\nretries = 0\nbatch = "{tomllib.loads(shop.path("outbox/chair/seed-1/job.toml").read_text())["job"]["batch"]}"'
+    shop.path("outbox/chair/mine/job.toml").write_text(f"results = [{results}]\n{head}\n{said}\n")
+    choose(shop, "seed-2")
+    assert actions(shop, "seed-2") == ["choose", "chosen"]
+    shop.path("outbox/chair/mine/job.toml").unlink()
+    assert in_receipts(shop) == only("seed-2")
+    after = sheet.read_bytes()
+    assert is_ours(after)
+    assert after != before
+
+
+def test_copies_of_a_result_have_no_tiles(delivered: tuple[Workshop, Vendor]) -> None:
+    """However many there are, and also where a copy was made of what was chosen then: the sheet has each job once, as it is."""
+    shop, _ = delivered
+    choose(shop, "seed-1")
+    for number in range(40):
+        shutil.copytree(shop.path("outbox/chair/seed-1"), shop.path(f"outbox/chair/{'z' * (number % 2)}copy {number}"))
+    choose(shop, "seed-2")
+    with Image.open(shop.path("outbox/chair/contact-sheet.jpg")) as sheet:
+        assert (sheet.width // TILE_PIXELS, sheet.height // TILE_PIXELS) == (2, 2)
+        first, second = (sheet.crop((x, 150, x + 1, 151)).tobytes() for x in (10, 258))
+    assert (first[1] - first[0] < 20, second[1] - second[0] > 60) == (True, True)
+
+
+def test_a_set_whose_results_were_all_taken_away(delivered: tuple[Workshop, Vendor]) -> None:
+    """Also while the sheet is being made: there is nothing to show, and the sheet of before stays."""
+    shop, _ = delivered
+    sheet = shop.path("outbox/chair/contact-sheet.jpg")
+    before = sheet.read_bytes()
+    for label in LABELS:
+        shutil.rmtree(shop.path(f"outbox/chair/{label}"))
+    tools, job = shop.daemon.parts.tools, one(shop, "seed-1")
+    tools.sheets.remake(tools.spool, job, job.place)
+    assert sheet.read_bytes() == before
+    assert choose(shop, "seed-2")["ok"]
+    assert actions(shop, "seed-2") == ["choose", "chosen"]

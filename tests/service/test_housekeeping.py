@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from workshop import Vendor, Workshop
 
+from rodin_watchd.errors import InternalError
 from rodin_watchd.model import State
-from rodin_watchd.service.housekeeping import SWEEP_SECONDS
+from rodin_watchd.service.housekeeping import SWEEP_SECONDS, InThread
 
 
 def test_a_task_key_is_in_no_file_soon_after_it_is_needed(shop: Workshop, vendor: Vendor) -> None:
@@ -29,3 +30,18 @@ def test_a_task_key_is_in_no_file_soon_after_it_is_needed(shop: Workshop, vendor
     shop.ticks(1, step_seconds=SWEEP_SECONDS)
     assert traces() == set()
     assert shop.states() == {"chair": State.ARCHIVED}
+
+
+def test_a_thread_with_a_fault_of_ours_has_failed() -> None:
+    """What it was to do does not count as done: the fault is its error, and the end is announced."""
+    ended: list[str] = []
+
+    def act() -> None:
+        raise RecursionError
+
+    thread = InThread("receipts", act, lambda: ended.append("ended"))
+    thread.start()
+    thread.join()
+    assert isinstance(thread.error, InternalError)
+    assert thread.error.message == "A fault in rodin_watchd: RecursionError in thread receipts."
+    assert ended == ["ended"]

@@ -10,7 +10,6 @@ import itertools
 import os
 import shutil
 import stat
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from rodin_watchd.adapters.spool.copying import FolderCopy, Held, drop, held_in
 from rodin_watchd.core.layout import ARCHIVE, ASIDE_PREFIX, FAILED, OUTBOX, RECEIPT, REPORT, REPORT_DATA
 from rodin_watchd.core.names import match_key, safe_folder_name
 from rodin_watchd.core.receipt import job_named_in
+from rodin_watchd.core.toml_text import loaded
 from rodin_watchd.errors import DiskError
 from rodin_watchd.model import Job
 
@@ -415,8 +415,8 @@ def digest_in(name: str, folder: int) -> str:
 def report_digest_in(data: bytes) -> str:
     """Return what a `report.toml` says of the `REPORT.txt` next to it: the SHA-256 of its bytes, in hex; "" if nothing."""
     try:
-        return str(tomllib.loads(data.decode())["report"]["sha256"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return str(loaded(data)["report"]["sha256"])
+    except (ValueError, KeyError, TypeError):
         return ""
 
 
