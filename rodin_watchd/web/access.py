@@ -19,7 +19,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -353,7 +353,7 @@ class Access:
         """Return whether this page itself has sent a request; a program that names the token is no page."""
         origin = headers.get("origin")
         if origin is not None:
-            return urlsplit(origin).netloc.lower() == host.lower()
+            return _split(origin).netloc.lower() == host.lower()
         return headers.get("sec-fetch-site") == "same-origin" or "authorization" in headers
 
     def _visitor(self, request: Request) -> tuple[Visitor, str]:
@@ -483,9 +483,17 @@ class Access:
         return request.url.scheme == "https" or (by_proxy and request.headers.get("x-forwarded-proto") == "https")
 
 
+def _split(address: str) -> SplitResult:
+    """Return the parts of an address; none for what cannot be one."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+
+
 def local_target(target: str) -> str:
     """Return where to go after a login: a place of this page, and of no other."""
-    parts = urlsplit(target)
+    parts = _split(target)
     is_local = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
     return target if is_local and target.isascii() and target.isprintable() else "/"
 

@@ -136,6 +136,7 @@ def test_its_own_names_are_served(open_page: tuple[Stage, Browser], host: str) -
         {"Origin": "null"},
         {"Origin": "http://localhost:1"},
         {"Origin": ""},
+        {"Origin": "http://["},
         {"Sec_Fetch_Site": "cross-site", "Origin": "https://127.0.0.1"},
     ],
 )
@@ -463,7 +464,7 @@ def test_who_only_looks_changes_nothing(closed_page: Browser) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "x"]
+    "target", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "x", "//["]
 )
 def test_a_login_leads_nowhere_else(closed_page: Browser, target: str) -> None:
     """Whatever an address has asked for."""
