@@ -262,6 +262,7 @@ class Daemon:
             parts.admission.gate,
             parts.budget.over,
             self._problem,
+            parts.choices.writing,
         )
 
     def take_over(self) -> Callable[[], None]:

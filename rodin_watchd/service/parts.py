@@ -31,7 +31,7 @@ from rodin_watchd.service.mounts import Standing
 from rodin_watchd.service.notifier import Notifier
 from rodin_watchd.service.opening import Base
 from rodin_watchd.service.pool import MessageQueue, Pool
-from rodin_watchd.service.receipts import Choices
+from rodin_watchd.service.receipts import Choices, Writing
 from rodin_watchd.service.reception import Reception
 from rodin_watchd.service.steps.tools import Tools
 from rodin_watchd.service.web_page import WebPage
@@ -88,6 +88,7 @@ class Handover:
     gate: Gate | None = None
     over_budget: OverBudget = NOTHING_OVER
     journal_problem: Problem | None = None
+    receipts: Writing | None = None
 
     @classmethod
     def of_start(cls, config: Config, tools: Tools, pulse: Pulse, wake: Wake, messages: MessageQueue) -> Self:
@@ -145,7 +146,7 @@ def parts_of(
     limit = TaskLimit.of_data(store.meta(TASK_LIMIT), account.name)
     money = Payments(budget, calls, account, base.submit_count, pauses, limit)
     notifier = Notifier(job_store, store, tools.plugins, pool, clock)
-    choices = Choices(job_store, store, spool, tools.sheets, clock, handover.wake)
+    choices = Choices(job_store, store, tools, clock, handover.wake, handover.receipts)
     inbox = Inbox(spool.inbox, standing.mounts_keeper.inside.anchor)
     watcher = open_watcher(handover.wake.for_files)
     intake = Intake(

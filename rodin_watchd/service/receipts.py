@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.beneath import NO_FOLDER_ERRNOS
 from rodin_watchd.adapters.spool.moving import archived_place
 from rodin_watchd.core import machine
@@ -24,13 +23,13 @@ from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.housekeeping import SOON_SECONDS, InThread, Reported
 from rodin_watchd.service.jobs import JobStore
-from rodin_watchd.service.steps.sheets import Sheets
+from rodin_watchd.service.steps.tools import Tools
 
 CHOICES: Final = "choices"
 """The journal's key: by set, the jobs whose choice has changed, until the receipts of the set are written."""
 
 
-class _Writing(NamedTuple):
+class Writing(NamedTuple):
     """The receipts of one set, being written."""
 
     thread: InThread
@@ -40,19 +39,28 @@ class _Writing(NamedTuple):
 
 
 class Choices:
-    """Commits choices, and has them written into receipts, one set at a time. The main thread's alone, but for the writing itself."""
+    """Commits choices, and has them written into receipts, one set at a time. The main thread's alone, but for the writing itself.
+
+    `writing` is what the daemon before has begun to write, if it has: two threads at the same receipts could leave the older choice.
+    """
 
     def __init__(
-        self, job_store: JobStore, store: Store, spool: Spool, sheets: Sheets, clock: Clock, wake: Callable[[], None]
+        self,
+        job_store: JobStore,
+        store: Store,
+        tools: Tools,
+        clock: Clock,
+        wake: Callable[[], None],
+        writing: Writing | None,
     ) -> None:
         self._job_store = job_store
         self._store = store
-        self._spool = spool
-        self._sheets = sheets
+        self._spool = tools.spool
+        self._sheets = tools.sheets
         self._clock = clock
         self._wake = wake
         self._owed: dict[str, list[str]] = dict(store.meta(CHOICES) or {})
-        self._writing: _Writing | None = None
+        self._writing = writing
         self._not_before = clock.monotonic()
         self._reported = Reported(job_store, "receipts", "They are written again.", clock)
 
@@ -60,6 +68,11 @@ class Choices:
     def trouble(self) -> str:
         """Why the receipts of a set cannot be written for now, "" if they can."""
         return self._reported.words
+
+    @property
+    def writing(self) -> Writing | None:
+        """What is being written, for the daemon that takes this one's place."""
+        return self._writing
 
     @property
     def is_idle(self) -> bool:
@@ -109,7 +122,7 @@ class Choices:
     def _begin(self, batch_id: str) -> None:
         jobs, told = self._jobs(batch_id), dict[str, str]()
         thread = InThread("receipts", lambda: self._write(jobs, told), self._wake)
-        self._writing = _Writing(thread, batch_id, jobs, told)
+        self._writing = Writing(thread, batch_id, jobs, told)
         thread.start()
 
     def _jobs(self, batch_id: str) -> list[Job]:
@@ -150,7 +163,7 @@ class Choices:
                 return None
             raise DiskError.of(f"{printable(place)}/{RECEIPT} cannot be written", error) from error
 
-    def _take(self, writing: _Writing) -> None:
+    def _take(self, writing: Writing) -> None:
         batch_id, now = writing.batch_id, self._clock.now()
         if writing.thread.error is not None:
             self._owed[batch_id] = self._owed.pop(batch_id)  # the other sets come first

@@ -125,6 +125,21 @@ def test_a_contact_sheet_shows_all(tmp_path: Path) -> None:
         assert {path.name for path in shop.path("outbox/chair").iterdir()} == {*ALL, "contact-sheet.jpg"}
 
 
+def test_a_folder_that_somebody_has_laid_there_holds_up_no_delivery(tmp_path: Path) -> None:
+    """Whatever its receipt says of the set: it is another tile at most."""
+    with working(tmp_path, api={"max_in_flight": 1}) as (shop, vendor):
+        drop_chair(shop)
+        shop.until(lambda: by_label(shop).get("seed-1") is S.PROCESSED)
+        shop.path("outbox/chair/mine").mkdir(parents=True)
+        shop.path("outbox/chair/mine/job.toml").write_text(
+            f'results = []\n[job]\nid = "x"\nretries = 0\nbatch = "{labelled(shop, "seed-1").id}"\nvariant = "a\\nb"\n'
+        )
+        shop.idle()
+        assert by_label(shop) == ALL
+        assert is_ours(shop.path("outbox/chair/contact-sheet.jpg").read_bytes())
+        assert vendor.charges == 3
+
+
 def test_a_foreign_file_keeps_its_name(tmp_path: Path) -> None:
     """The set is delivered without its sheet; a link is not followed."""
     with working(tmp_path, api={"max_in_flight": 1}) as (shop, _vendor):

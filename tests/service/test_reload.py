@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import KEY, TIMEOUT_SECONDS, Hands, Vendor, Workshop, emulated
+from workshop import KEY, TIMEOUT_SECONDS, Hands, Vendor, Workshop, emulated, image, model
 
 from rodin_watchd.adapters.systemd import Manager, Pulse
 from rodin_watchd.config import Config
@@ -78,6 +78,24 @@ def test_an_upload_goes_on_over_a_reload(shop: Reloaded, vendor: Vendor, state: 
     shop.idle()
     assert shop.states() == {"chair": State.ARCHIVED}
     assert (vendor.charges, vendor.uploads) == (1, 1)
+
+
+def test_receipts_that_are_being_written_go_on_over_a_reload(shop: Reloaded) -> None:
+    """The new daemon waits for the old one's thread, and notes what came of it; nothing is written by two at the same time."""
+    shop.drop("chair.obj", model("chair"))
+    shop.drop("chair.png", image("chair"))
+    shop.drop("chair.toml", b"variants = 2\n")
+    shop.idle()
+    job = shop.jobs()[0]
+    shop.leave("choose", job=job.id, **shop.seen("choose", {"job": job.id}))
+    shop.until(lambda: shop.daemon.handover.receipts is not None, step_seconds=0.0)
+    begun = shop.daemon.handover.receipts
+    shop.reload(polling={"min_seconds": 1.5})
+    assert shop.daemon.handover.receipts is begun
+    shop.idle()
+    assert shop.daemon.handover.receipts is None
+    assert "chosen = true" in shop.path(f"{job.place}/job.toml").read_text()
+    assert [event.action for event in shop.store.events(job.id)][-2:] == ["choose", "chosen"]
 
 
 def test_the_old_tools_are_closed_when_nobody_uses_them(shop: Reloaded) -> None:
