@@ -57,7 +57,7 @@ def read_heartbeat(path: Path) -> Heartbeat | None:
         return Heartbeat(int(data["pid"]), _age_seconds(health, str(data["boot"])), health)
     except PermissionError:
         raise
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 

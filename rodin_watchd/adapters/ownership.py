@@ -132,7 +132,7 @@ def holder(path: Path) -> dict[str, Any] | None:
 def _parsed(data: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):  # anybody may have written it
         return {}
     return fields if isinstance(fields, dict) else {}
 

@@ -46,7 +46,9 @@ def test_its_age_does_not_follow_the_clock(tmp_path: Path) -> None:
     assert 5000 <= heartbeat.age_seconds < 5020
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"{}", b'{"pid": 1, "boot": "", "vitals": {"at": 1}}', b"[1]"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 4096, b"{}", b'{"pid": 1, "boot": "", "vitals": {"at": 1}}', b"[1]", b"[" * 4096]
+)
 def test_what_makes_no_sense_is_no_sign(content: bytes, tmp_path: Path) -> None:
     """Whatever a crash or a person has left there is as good as nothing."""
     path = tmp_path / "alive.json"

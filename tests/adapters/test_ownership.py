@@ -52,6 +52,14 @@ def test_second_holder_is_refused(tmp_path: Path) -> None:
     assert holder(tmp_path / "lock") is None
 
 
+def test_a_lock_that_somebody_has_written_into_is_held_all_the_same(tmp_path: Path) -> None:
+    """Only who holds it is not known then."""
+    with held(tmp_path / "lock"):
+        (tmp_path / "lock").write_bytes(b"[" * 4096)
+        with pytest.raises(AlreadyRunningError, match="unknown who"), Lock(tmp_path / "lock"):
+            pass
+
+
 def test_killed_holder_frees_the_lock(tmp_path: Path) -> None:
     """After kill -9 nobody holds the lock, whatever the file says."""
     with held(tmp_path / "lock") as first:
