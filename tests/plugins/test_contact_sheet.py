@@ -170,6 +170,7 @@ def test_previews_that_are_none_are_left_out(sheets: PluginUnderTest, outbox: Pa
         "[job]\nwritten_at = 'soon'",
         "\udcff",
         "a." * 5000 + "b=1",
+        "'='." * 200_000 + "b=1",
     ],
 )
 def test_receipts_that_are_none_are_told(sheets: PluginUnderTest, outbox: Path, text: str) -> None:
