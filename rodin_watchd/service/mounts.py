@@ -649,14 +649,15 @@ def _causes(away: Mapping[Mount, str]) -> Mapping[Mount, str]:
 class Standing:
     """What has to be true before the daemon does anything: folders and journal are there, and nobody else serves them.
 
-    The `holds` are kept in their order; the guard is one of them.
+    The `holds` are kept in their order; the guard and the `checks` are among them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what it is made of
         self,
         mounts_keeper: MountKeeper,
         holds: Sequence[Hold],
         guard: StoreGuard,
+        checks: Sequence[Hold],
         housekeeping: Housekeeping,
         monitor: Monitor,
         remake_work: Callable[[], None],
@@ -666,12 +667,16 @@ class Standing:
         self.housekeeping = housekeeping
         self.monitor = monitor
         self._guard = guard
+        self._checks = checks
         self._holds = holds
 
     def check(self) -> bool:
         """Look at the mounts, then at the holds; return whether a mount went, came or is on another device now. Raises AlreadyRunningError, DiskError."""
         changed = self.mounts_keeper.check()
-        if Mount.ROOT not in self.mounts_keeper.away:
+        if Mount.ROOT in self.mounts_keeper.away:
+            for check in self._checks:
+                check.confirm()  # commands and old jobs need no root: not by a journal that was not read
+        else:
             for hold in self._holds:
                 hold.keep()
             if self.mounts_keeper.lacks_work():

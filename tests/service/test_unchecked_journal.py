@@ -8,7 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from workshop import Workshop, working
+from places import share
+from workshop import Workshop, emulated, working, workshop
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.adapters.store.files import AT_ONCE_BYTES, closed_path
@@ -141,3 +142,23 @@ def test_after_an_orderly_stop_nothing_is_read(tmp_path: Path, caplog: pytest.Lo
         shop.drop_set("one more")
         shop.idle()
         assert WORDS not in caplog.text
+
+
+def test_nothing_is_decided_by_it_while_the_root_is_away(tmp_path: Path) -> None:
+    """No command is answered and no old job's details are dropped; it is read when the root is back."""
+    folders = {"folders": {"state": str(tmp_path / "state"), "reserve_megabytes": 0}}
+    with (
+        share(tmp_path / "disk", tmp_path / "root") as root,
+        emulated() as vendor,
+        workshop(root.place, vendor.emulator.base_url, **folders) as shop,
+    ):
+        kill_and_start(shop)
+        root.go()
+        number = shop.leave("pause")
+        shop.ticks(5, step_seconds=1.0)
+        assert not shop.store.is_checked
+        assert shop.store.answer(number) is None
+        assert WORDS in shop.standstill()
+        root.come()
+        assert shop.answer_to(number)["ok"]
+        assert shop.store.is_checked
