@@ -12,6 +12,7 @@ import secrets
 import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -386,12 +387,15 @@ class MountKeeper:
             return False
         return not work.own and work.identity.device == root.identity.device
 
-    def check(self) -> bool:
-        """Look at the mounts; return whether one went, came or is on another device now. Raises DiskError when the journal's disk is full."""
-        away, devices = self.away, _devices(self._known)
+    def check(self) -> None:
+        """Look at the mounts. Raises DiskError when the journal's disk is full."""
         self.away = self._look()
         self._report()
-        return away.keys() != self.away.keys() or devices != _devices(self._known)
+
+    @property
+    def mounted(self) -> tuple[AbstractSet[Mount], Mapping[Mount, int]]:
+        """What is away, and the devices of the mounts: another value where one went, came or is on another device."""
+        return frozenset(self.away), _devices(self._known)
 
     def keep_inside(self) -> None:
         """Remember what a look into the inbox found of shares in it. Raises DiskError."""
@@ -669,10 +673,14 @@ class Standing:
         self._guard = guard
         self._checks = checks
         self._holds = holds
+        self._mounted = mounts_keeper.mounted
 
     def check(self) -> bool:
-        """Look at the mounts, then at the holds; return whether a mount went, came or is on another device now. Raises AlreadyRunningError, DiskError."""
-        changed = self.mounts_keeper.check()
+        """Look at the mounts, then at the holds; return whether a mount went, came or is on another device now.
+
+        Now is since the last call that returned. Raises AlreadyRunningError, DiskError.
+        """
+        self.mounts_keeper.check()
         if Mount.ROOT in self.mounts_keeper.away:
             for check in self._checks:
                 check.confirm()  # commands and old jobs need no root: not by a journal that was not read
@@ -681,7 +689,8 @@ class Standing:
                 hold.keep()
             if self.mounts_keeper.lacks_work():
                 self._remake_work()
-        return changed
+        before, self._mounted = self._mounted, self.mounts_keeper.mounted
+        return before != self._mounted
 
     def confirm(self) -> None:
         """Do the same by a look at this very moment. Raises FolderGoneError, too: of a root that is away it is not known.
