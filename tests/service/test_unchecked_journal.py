@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from rodin_watchd.adapters.store.files import AT_ONCE_BYTES, closed_path
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.health import SET_SECONDS, TICK_SECONDS, verdict
 from rodin_watchd.errors import JournalError, JournalUncheckedError
-from rodin_watchd.model import State
+from rodin_watchd.model import ServiceEvent, State
 
 WORDS = "all of its journal is being read"
 
@@ -162,3 +163,19 @@ def test_nothing_is_decided_by_it_while_the_root_is_away(tmp_path: Path) -> None
         root.come()
         assert shop.answer_to(number)["ok"]
         assert shop.store.is_checked
+
+
+def test_damage_that_a_write_meets_first_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """Before all of it is read the service writes that it stands still."""
+    path = tmp_path / "journal.sqlite3"
+    make_large(path)
+    closed_path(path).unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as db:
+        [(page,)] = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'service_events'")
+        [(size,)] = db.execute("PRAGMA page_size")
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(os.urandom(64))
+    with closing(Journal(path)) as journal, pytest.raises(JournalError, match="cannot be written") as told:
+        journal.note_service_event(ServiceEvent(0.0, "paused", "everything"))
+    assert "damaged/" in told.value.advice_given
