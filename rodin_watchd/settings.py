@@ -13,6 +13,7 @@ import socket
 import stat
 import tomllib
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -171,6 +172,26 @@ class _Settings(NamedTuple):
 
 _MOST_BYTES: Final = 65_536
 
+KEYS: Final[Mapping[str, frozenset[str]]] = {
+    "folders": frozenset({"root", "state", "reserve_megabytes", "lease"}),
+    "budget": frozenset(
+        ["per_day_credits", "per_folder_credits", "hold_above_sets", "low_balance", "sole_spender", "settle_seconds"]
+    ),
+    "api": frozenset(
+        [
+            "base_url",
+            "key_file",
+            "max_in_flight",
+            "requests_per_minute",
+            "allow_private_links",
+            "connect_seconds",
+            "read_seconds",
+        ]
+    ),
+    "store": frozenset({"url", "password_file", "keep_days"}),
+}
+"""All that the sections may contain which are read here: a misspelt `root` would look like a default, and lead to another service."""
+
 
 def read_settings(path: Path) -> Settings | None:
     """Return the few keys of a config file, None where they cannot be used: then the check of the whole file says why."""
@@ -180,8 +201,7 @@ def read_settings(path: Path) -> Settings | None:
         if len(text) > _MOST_BYTES:
             return None
         document = tomllib.loads(text.decode("utf-8-sig"))
-        folders, budget, api = (dict[str, Any](document.get(name, {})) for name in ("folders", "budget", "api"))
-        store = dict[str, Any](document.get("store", {}))
+        folders, budget, api, store = (_table(document.get(name, {}), known) for name, known in KEYS.items())
         url = store.get("url")
         folder = path.absolute().parent
         return _Settings(
@@ -194,6 +214,12 @@ def read_settings(path: Path) -> Settings | None:
         )
     except (OSError, ValueError, TypeError, RecursionError):
         return None
+
+
+def _table(value: object, names: AbstractSet[str]) -> Mapping[str, Any]:
+    if not isinstance(value, dict) or value.keys() - names:
+        raise TypeError("no table of these names")
+    return value
 
 
 def _text(value: object) -> str:

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from rodin_watchd.config import ApiSection, Config, FoldersSection, find_key, load_config
+from rodin_watchd.config import ApiSection, BudgetSection, Config, FoldersSection, StoreSection, find_key, load_config
 from rodin_watchd.core.options import frozen
 from rodin_watchd.errors import ConfigError
-from rodin_watchd.settings import SYSTEM_CONFIG, Settings, find_config, read_settings
+from rodin_watchd.settings import KEYS, SYSTEM_CONFIG, Settings, find_config, read_settings
 
 KEY = "rk-0123456789abcdef"
 
@@ -259,6 +259,12 @@ def test_who_only_looks_reads_the_same(tmp_path: Path, text: str) -> None:
         "[budget]\nper_day_credits = -1\n",
         "[budget]\nper_folder_credits = nan\n",
         "folders = 3\n",
+        "folders = ''\n",
+        "folders = [['root', '/srv']]\n",
+        "[folders]\nrooot = '/srv'\n",
+        "[budget]\nper_day = 5\n",
+        "[api]\nbase = 'https://example.com'\n",
+        "[store]\nurls = 'postgresql://db/rodin'\n",
         "[folders\n",
         f"a = {'[' * 3000}",
         "#" * 70_000,
@@ -268,6 +274,17 @@ def test_who_only_looks_leaves_what_cannot_be_used_to_the_whole_check(tmp_path: 
     """Which names it."""
     assert read_settings(written(tmp_path, text)) is None
     assert refusal(tmp_path, text)
+
+
+def test_who_only_looks_knows_all_names() -> None:
+    """Else a name that is right would count as misspelt, and the whole check would be made for nothing."""
+    sections: dict[str, type[BaseModel]] = {
+        "folders": FoldersSection,
+        "budget": BudgetSection,
+        "api": ApiSection,
+        "store": StoreSection,
+    }
+    assert {name: section.model_fields.keys() for name, section in sections.items()} == KEYS
 
 
 def test_the_configuration_cannot_be_changed(tmp_path: Path) -> None:

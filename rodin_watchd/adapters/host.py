@@ -52,10 +52,10 @@ _UNKNOWN = Filesystem(kind="unknown", network=False, mount_point="")
 def filesystem_of(path: Path) -> Filesystem:
     """Return the filesystem that `path` is on, or would be on if it existed; symbolic links are followed.
 
-    Where mounts cannot be read the kind is "unknown" and `network` is False. Nothing is raised for a missing path; a
-    loop of symbolic links raises RuntimeError or OSError. May be repeated; a later mount changes the answer.
+    Where mounts cannot be read the kind is "unknown" and `network` is False. Nothing is raised, for a missing path or a loop
+    of symbolic links either: that is on the filesystem of the folder that it is in. May be repeated; a later mount changes the answer.
     """
-    return holding(_mounted(), path.resolve().as_posix())
+    return holding(_mounted(), os.path.realpath(path))
 
 
 def _mounted() -> tuple[Filesystem, ...]:
@@ -69,9 +69,12 @@ def _mounted() -> tuple[Filesystem, ...]:
 def filesystems_in(path: Path) -> Mapping[str, Filesystem]:
     """Return the filesystem that `path` is on, as `filesystem_of`, by "", and those that are mounted below, by the path relative to it.
 
-    Raises as `filesystem_of`. May be repeated; a later mount changes the answer. What a later mount covers is left out.
+    Nothing is raised. May be repeated; a later mount changes the answer. What a later mount covers is left out.
     """
-    mounts, resolved = _mounted(), path.resolve().as_posix()
+    mounts, resolved = (
+        _mounted(),
+        os.path.realpath(path),
+    )  # unlike Path.resolve, raises nothing for a loop, which anybody can make
     return {"": holding(mounts, resolved), **mounted_below(mounts, resolved)}
 
 

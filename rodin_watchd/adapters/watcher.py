@@ -281,7 +281,10 @@ try:
         (Flag.IN_MODIFY | Flag.IN_CLOSE_WRITE | Flag.IN_CREATE | Flag.IN_MOVED_FROM | Flag.IN_MOVED_TO)
         | (Flag.IN_DELETE_SELF | Flag.IN_MOVE_SELF | Flag.IN_ONLYDIR | Flag.IN_DONT_FOLLOW)
     )
-    _NEEDED = (InotifyFD.add_callback, InotifyFD.remove_callbacks, InotifyFD.stop, InotifyFD.read_events)
+    _NEEDED = (
+        *(InotifyFD.add_callback, InotifyFD.remove_callbacks, InotifyFD.stop),
+        *(InotifyFD.read_events, InotifyFD.handle_event, InotifyFD.should_keep_running),
+    )
 
     class _Reader(InotifyFD):
         """Reads events, and calls `after` when all of a read were handled; in a burst it reads seldom, and many at once."""

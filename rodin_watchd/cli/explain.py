@@ -474,7 +474,9 @@ def locate(root: Path, path: Path, cwd: Path) -> str | None:
 def _below(root: Path, path: Path) -> str | None:
     """Return a path relative to the root, by its words alone or, where the root has several names, by what is there."""
     plain = Path(os.path.normpath(path))
-    for start, whole in ((root, plain), (root.resolve(), plain.parent.resolve() / plain.name)):
+    # Unlike Path.resolve, realpath raises nothing for a loop of links, which anybody can make.
+    there = Path(os.path.realpath(root)), Path(os.path.realpath(plain.parent), plain.name)
+    for start, whole in ((root, plain), there):
         if whole.is_relative_to(start):
             return whole.relative_to(start).as_posix()
     return None

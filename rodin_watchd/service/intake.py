@@ -522,22 +522,28 @@ class Intake:
             sighting = sighting._replace(writer=Writer.UNSEEN)  # it was closed, and the event of that was lost
         examines = member.role is not Role.SIDECAR and not member.advice
         if examines and is_settled(sighting, now, rules, proven=True):
-            if not self._may_examine(sighting.entry):
-                return Judgement(Readiness.WAIT, f"“{printable(member.name)}” is being checked", now)
-            content = self._examined.of(sighting.entry)
+            content = self._examine(sighting.entry)
         else:
             content = self._content(member, sighting.entry)
+        if content is None:
+            return Judgement(Readiness.WAIT, f"“{printable(member.name)}” is being checked", now)
         judgement = judge(sighting, content, now, rules)
         hopeless = isinstance(content, Unread) and is_settled(sighting, now, rules, proven=True)
         return replace(judgement, again_at=math.inf) if hopeless else judgement
 
-    def _may_examine(self, entry: Entry) -> bool:
-        """Return whether a file was examined, or is to be in this look: a look must not keep all else waiting."""
+    def _examine(self, entry: Entry) -> Content | Unread | None:
+        """Return what a file holds; None where it has to wait for another look, for one must not keep all else waiting.
+
+        What cannot be read counts for nothing: it is asked for in each look.
+        """
         if self._examined.knows(entry):
-            return True
-        may = self._left_bytes > 0
-        self._left_bytes -= min(max(entry.signature.size, _LEAST_EXAMINED_BYTES), MODEL_LIMIT_BYTES)
-        return may
+            return self._examined.of(entry)
+        if self._left_bytes <= 0:
+            return None
+        content = self._examined.of(entry)
+        if not isinstance(content, Unread):
+            self._left_bytes -= min(max(entry.signature.size, _LEAST_EXAMINED_BYTES), MODEL_LIMIT_BYTES)
+        return content
 
     def _content(self, member: Member, entry: Entry) -> Content | Unread:
         if member.role is Role.SIDECAR:

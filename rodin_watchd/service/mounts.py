@@ -12,6 +12,7 @@ import secrets
 import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -386,12 +387,15 @@ class MountKeeper:
             return False
         return not work.own and work.identity.device == root.identity.device
 
-    def check(self) -> bool:
-        """Look at the mounts; return whether one went, came or is on another device now. Raises DiskError when the journal's disk is full."""
-        away, devices = self.away, _devices(self._known)
+    def check(self) -> None:
+        """Look at the mounts. Raises DiskError when the journal's disk is full."""
         self.away = self._look()
         self._report()
-        return away.keys() != self.away.keys() or devices != _devices(self._known)
+
+    @property
+    def mounted(self) -> tuple[AbstractSet[Mount], Mapping[Mount, int]]:
+        """What is away, and the devices of the mounts: another value where one went, came or is on another device."""
+        return frozenset(self.away), _devices(self._known)
 
     def keep_inside(self) -> None:
         """Remember what a look into the inbox found of shares in it. Raises DiskError."""
@@ -649,14 +653,15 @@ def _causes(away: Mapping[Mount, str]) -> Mapping[Mount, str]:
 class Standing:
     """What has to be true before the daemon does anything: folders and journal are there, and nobody else serves them.
 
-    The `holds` are kept in their order; the guard is one of them.
+    The `holds` are kept in their order; the guard and the `checks` are among them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what it is made of
         self,
         mounts_keeper: MountKeeper,
         holds: Sequence[Hold],
         guard: StoreGuard,
+        checks: Sequence[Hold],
         housekeeping: Housekeeping,
         monitor: Monitor,
         remake_work: Callable[[], None],
@@ -666,17 +671,26 @@ class Standing:
         self.housekeeping = housekeeping
         self.monitor = monitor
         self._guard = guard
+        self._checks = checks
         self._holds = holds
+        self._mounted = mounts_keeper.mounted
 
     def check(self) -> bool:
-        """Look at the mounts, then at the holds; return whether a mount went, came or is on another device now. Raises AlreadyRunningError, DiskError."""
-        changed = self.mounts_keeper.check()
-        if Mount.ROOT not in self.mounts_keeper.away:
+        """Look at the mounts, then at the holds; return whether a mount went, came or is on another device now.
+
+        Now is since the last call that returned. Raises AlreadyRunningError, DiskError.
+        """
+        self.mounts_keeper.check()
+        if Mount.ROOT in self.mounts_keeper.away:
+            for check in self._checks:
+                check.confirm()  # commands and old jobs need no root: not by a journal that was not read
+        else:
             for hold in self._holds:
                 hold.keep()
             if self.mounts_keeper.lacks_work():
                 self._remake_work()
-        return changed
+        before, self._mounted = self._mounted, self.mounts_keeper.mounted
+        return before != self._mounted
 
     def confirm(self) -> None:
         """Do the same by a look at this very moment. Raises FolderGoneError, too: of a root that is away it is not known.

@@ -128,8 +128,9 @@ def opened(
             daily()
 
         keepers = (Housekeeping(job_store, store, kept.backup, clock, daily), Monitor(sign_path(path), meter))
-        holds += (kept.guard, *kept.checks(daily))  # the guard writes: not before everything else is held
-        standing = Standing(mounts_keeper, holds, kept.guard, *keepers, remake_work)
+        checks = kept.checks(daily)
+        holds += (kept.guard, *checks)  # the guard writes: not before everything else is held
+        standing = Standing(mounts_keeper, holds, kept.guard, checks, *keepers, remake_work)
         money = (BudgetDay(store, local_zone(), clock), SubmitCount(spool.mounts))
         page = stack.enter_context(contextlib.closing(WebPage(config, web_command, clock)))
         base = Base(spool, partial(copy_old_jobs, place), store, job_store, standing, *money, page, begin)

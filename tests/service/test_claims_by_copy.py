@@ -51,6 +51,28 @@ def test_whether_sets_are_copied_follows_what_is_mounted(tmp_path: Path, vendor:
         assert shop.states() == {"chair": State.ARCHIVED}
 
 
+def test_a_mount_that_changes_while_nothing_can_be_written_is_noticed_after(tmp_path: Path, vendor: Vendor) -> None:
+    """The look that found it failed for another reason: the next one that succeeds asks whether sets are copied."""
+    with (
+        share(tmp_path / "disk", tmp_path / "root" / "inbox") as inbox,
+        share(tmp_path / "other disk", tmp_path / "state") as state,
+        workshop(
+            tmp_path / "root", vendor.emulator.base_url, folders={"state": str(state.place), "reserve_megabytes": 0}
+        ) as shop,
+    ):
+        shop.ticks(2, step_seconds=1.0)
+        inbox.go()
+        shop.told("accept", "inbox", "--yes")
+        shop.ticks(2, step_seconds=1.0)
+        assert "Sets are copied" not in shop.status()
+        state.go()
+        inbox.come()
+        shop.ticks(2, step_seconds=1.0)
+        state.come()
+        shop.ticks(3, step_seconds=1.0)
+        assert "Sets are copied" in shop.status()
+
+
 def test_a_set_whose_first_file_is_gone_is_left_where_it_is(tmp_path: Path, vendor: Vendor) -> None:
     """Between claim and taking somebody took the model away: nothing is moved, nothing is paid, STATUS.txt says what happened."""
     with workshop(tmp_path / "root", vendor.emulator.base_url, folders={"reserve_megabytes": 10**7}) as shop:

@@ -41,6 +41,8 @@ class CountingInbox(Inbox):
     def examine(self, entry: Entry) -> Content | Unread:
         """Count and examine."""
         self.examined.append(entry.path)
+        if entry.path in self.closed:
+            return Unread.CLOSED
         return super().examine(entry) if self.in_order else Unread.CHANGED
 
     def read(self, entry: Entry, limit_bytes: int) -> bytes | Unread:
@@ -117,6 +119,18 @@ def test_one_look_examines_no_more_than_a_moment_allows(tmp_path: Path, look: Ca
     assert view.again_at == 3.0
     look(3.1)
     assert len(look(3.2).ready) == 3
+
+
+def test_files_that_cannot_be_read_keep_no_others_waiting(
+    tmp_path: Path, inbox: CountingInbox, look: Callable[[float], View]
+) -> None:
+    """They are asked for in each look, and count for nothing: else a few of them would use up what may be examined, for ever."""
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.obj").write_bytes(model(name).ljust(MODEL_LIMIT_BYTES, b"\n"))
+        (tmp_path / f"{name}.png").write_bytes(image(name))
+    inbox.closed = {"a.obj", "b.obj"}
+    look(0.0)
+    assert [ready.candidate.name for ready in look(3.0).ready] == ["c"]
 
 
 def test_one_look_examines_so_many_small_files_at_most(tmp_path: Path) -> None:

@@ -105,6 +105,26 @@ def test_only_the_outbox_goes(tmp_path: Path, vendor: Vendor) -> None:
         assert vendor.charges == 2
 
 
+@pytest.mark.parametrize("folder", ["inbox", "outbox", "failed", "archive"])
+def test_a_folder_that_is_a_link_to_itself_is_away(shop: Workshop, folder: str) -> None:
+    """Whoever may write into the root can make one: people read it, and all goes on when it is gone."""
+    shop.idle()
+    shop.path(folder).rename(shop.path("before"))
+    shop.path(folder).symlink_to(folder)
+    shop.ticks(5, step_seconds=2.0)
+    assert f"AWAY: {folder}" in shop.status()
+    assert shop.at_terminal("check").exit_code == 1
+    assert shop.at_terminal("status").exit_code == 0
+    assert not isinstance(
+        shop.at_terminal("explain", str(shop.path(folder) / "x.png")).exception, RuntimeError | OSError
+    )
+    shop.path(folder).unlink()
+    shop.path("before").rename(shop.path(folder))
+    shop.drop_set("chair")
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+
+
 def test_something_else_is_mounted_on_the_inbox(tmp_path: Path, shop: Workshop, vendor: Vendor) -> None:
     """Its emptiness is not believed: what was taken goes on to its end; what lay there is no news, and settles anew."""
     shop.drop_set("taken")

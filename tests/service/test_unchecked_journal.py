@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from workshop import Workshop, working
+from places import share
+from workshop import Workshop, emulated, working, workshop
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.adapters.store.files import AT_ONCE_BYTES, closed_path
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.health import SET_SECONDS, TICK_SECONDS, verdict
 from rodin_watchd.errors import JournalError, JournalUncheckedError
-from rodin_watchd.model import State
+from rodin_watchd.model import ServiceEvent, State
 
 WORDS = "all of its journal is being read"
 
@@ -108,8 +110,7 @@ def test_a_stop_does_not_wait_for_it_and_the_next_start_reads_it(tmp_path: Path)
     """A journal that was not read to its end is not noted as whole."""
     with working(tmp_path) as (shop, vendor):
         kill_and_start(shop)
-        shop.daemon.tick()
-        shop.daemon.drain(5)
+        shop.daemon.drain(5)  # looks once: the reading begins, and nobody asks what it has found
         shop.crash()
         assert not closed_path(shop.journal).exists()
         shop.start()
@@ -141,3 +142,39 @@ def test_after_an_orderly_stop_nothing_is_read(tmp_path: Path, caplog: pytest.Lo
         shop.drop_set("one more")
         shop.idle()
         assert WORDS not in caplog.text
+
+
+def test_nothing_is_decided_by_it_while_the_root_is_away(tmp_path: Path) -> None:
+    """No command is answered and no old job's details are dropped; it is read when the root is back."""
+    folders = {"folders": {"state": str(tmp_path / "state"), "reserve_megabytes": 0}}
+    with (
+        share(tmp_path / "disk", tmp_path / "root") as root,
+        emulated() as vendor,
+        workshop(root.place, vendor.emulator.base_url, **folders) as shop,
+    ):
+        kill_and_start(shop)
+        root.go()
+        number = shop.leave("pause")
+        shop.ticks(5, step_seconds=1.0)
+        assert not shop.store.is_checked
+        assert shop.store.answer(number) is None
+        assert WORDS in shop.standstill()
+        root.come()
+        assert shop.answer_to(number)["ok"]
+        assert shop.store.is_checked
+
+
+def test_damage_that_a_write_meets_first_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """Before all of it is read the service writes that it stands still."""
+    path = tmp_path / "journal.sqlite3"
+    make_large(path)
+    closed_path(path).unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as db:
+        [(page,)] = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'service_events'")
+        [(size,)] = db.execute("PRAGMA page_size")
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(os.urandom(64))
+    with closing(Journal(path)) as journal, pytest.raises(JournalError, match="cannot be written") as told:
+        journal.note_service_event(ServiceEvent(0.0, "paused", "everything"))
+    assert "damaged/" in told.value.advice_given

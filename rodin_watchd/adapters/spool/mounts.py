@@ -176,7 +176,7 @@ class Mounts:
         try:
             with os.scandir(folder) as found:
                 empty = all(entry.name in _LEFT_OVER for entry in found)
-            return SeenMark(identity, mount_point == folder.resolve(), empty, read_mark(folder))
+            return SeenMark(identity, mount_point == Path(os.path.realpath(folder)), empty, read_mark(folder))
         except OSError:
             return None
 

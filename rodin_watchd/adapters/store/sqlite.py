@@ -33,6 +33,7 @@ from rodin_watchd.adapters.store.connections import BUSY_SECONDS, check_exists, 
 from rodin_watchd.adapters.store.files import (
     AT_ONCE_BYTES,
     BUSY_CODES,
+    DAMAGED_CODES,
     WRITTEN,
     checked_at,
     code_of,
@@ -481,11 +482,9 @@ class Journal(JournalReader, StoredWriter):
         if code_of(error) in BUSY_CODES:
             return JournalBusyError()
         what = f"The journal cannot be written: {error}."
-        return (
-            JournalFaultError(what)
-            if code_of(error) == sqlite3.SQLITE_IOERR and self._is_undone()
-            else JournalError(what)
-        )
+        if code_of(error) == sqlite3.SQLITE_IOERR and self._is_undone():
+            return JournalFaultError(what)
+        return JournalError(what, advice=how_to_recover(self.path) if code_of(error) in DAMAGED_CODES else "")
 
     def _is_undone(self) -> bool:
         """Return whether the last transaction is known not to be in the journal."""
