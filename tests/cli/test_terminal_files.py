@@ -33,9 +33,10 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_command_has_its_page(share: Path) -> None:
     """The program, its commands, and the commands of these."""
     found = {path.name for path in (share / "man" / "man1").iterdir()}
-    plugins = cli.get_command(click.Context(cli), "plugins")
-    assert isinstance(plugins, click.Group)
-    below = [f"plugins-{name}" for name in plugins.commands]
+    commands = {name: cli.get_command(click.Context(cli), name) for name in COMMANDS}
+    groups = {name: group for name, group in commands.items() if isinstance(group, click.Group)}
+    assert groups.keys() == {"plugins", "store"}
+    below = [f"{name}-{command}" for name, group in groups.items() for command in group.commands]
     assert found == {"rodin-watchd.1.gz", *(f"rodin-watchd-{name}.1.gz" for name in (*COMMANDS, *below))}
 
 
