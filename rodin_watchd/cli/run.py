@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from rodin_watchd.adapters.host import hide_memory, hide_variable, share_memory_pool
+from rodin_watchd.adapters.host import collect_seldom, hide_memory, hide_variable, share_memory_pool
 from rodin_watchd.adapters.spool.sharing import umask, umask_for
 from rodin_watchd.adapters.spool.writers import asking, has_capability
 from rodin_watchd.adapters.systemd import Manager, Pulse
@@ -146,6 +146,7 @@ def _serve(setting: Setting, pulse: Pulse, *, until_idle: bool, safe_mode: bool)
         setting.take(config)
         handle_signals(service)
         _log_start(config, service.daemon.watching)
+        collect_seldom()
         try:
             service.run(setting.read, setting.take, until_idle=until_idle)
             log.info("stopping", extra={"action": "stopping"})
