@@ -28,7 +28,9 @@ from rodin_watchd.errors import (
     Problem,
     RefusalsError,
     TaskLimitError,
+    ThrottledError,
     UnansweredSubmitError,
+    UnknownCodeError,
 )
 from rodin_watchd.model import Job, Outcome, Retry, State, Step
 
@@ -100,6 +102,34 @@ def after_start(pauses: Pauses) -> Pauses:
 
 
 _OF_VENDOR: Final = frozenset({Lane.SUBMIT, Lane.REFUSALS, Lane.API})
+
+SAID_TO_ACCOUNT: Final = frozenset({ThrottledError.code, TaskLimitError.code, UnknownCodeError.code})
+"""What the vendor says to the account, whichever job happens to hear it."""
+
+PROBE_SECONDS: Final = 30.0
+"""So long after its time the daemon that has met a pause is left alone to find out whether it is over."""
+
+
+def with_others(own: Pauses, others: Iterable[Pauses], now: float) -> Pauses:
+    """Return a daemon's pauses with those that daemons of other roots have met for the same account: it does not meet them itself.
+
+    Theirs last until they end them, or the time of these is over: PROBE_SECONDS longer where this daemon has met nothing itself,
+    so that one finds out for all. What stops the network, the vendor's servers or a disk is each daemon's own.
+    """
+    found = dict(own)
+    for lane in _ASKED_FIRST:
+        mine = own.get(lane)
+        if mine and not is_over(mine, now):
+            continue
+        until = now if mine else now - PROBE_SECONDS
+        theirs = [p[lane] for p in others if lane in p and not (is_over(p[lane], now) and is_over(p[lane], until))]
+        if about_account := [pause for pause in theirs if _is_of_account(pause.problem)]:
+            found[lane] = replace(max(about_account, key=lambda pause: pause.until_at), until_at=math.inf)
+    return found
+
+
+def _is_of_account(problem: Problem) -> bool:
+    return problem.fault is Fault.ACCOUNT or problem.code in SAID_TO_ACCOUNT
 
 
 def renewed(pauses: Pauses, problem: Problem, now: float, chance: float) -> Pauses:
