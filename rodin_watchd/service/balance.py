@@ -358,7 +358,8 @@ class Prover:
 
     @property
     def _trust(self) -> Trust:
-        return Trust.of_meta(self._store.meta, self._account)
+        """What daemons of all roots know of the balance; what was shown to be free each remembers for itself."""
+        return Trust.of_meta(self._store.meta, self._account).with_others(self._store.meta_elsewhere, self._account)
 
     def _looked(self, balance: Decimal, *, exact: bool, settled: bool) -> _Looked:
         """Compare a reading while nothing of ours is open with the one before it. `settled`: as for `start_from`."""
@@ -393,6 +394,8 @@ class Prover:
             doubts = self._renew(None, self._unwatched(why))
             self._baseline = None
             self._report(doubts)
+        if self._baseline is None:
+            self._baseline = self._baseline_elsewhere()
         self._note_sending()
         if self._trusts:
             self._look_for_held()
@@ -402,6 +405,11 @@ class Prover:
         if self._inquiry is not None:
             self._go_on(self._inquiry, chance, exact=exact)
         self._announce()
+
+    def _baseline_elsewhere(self) -> Baseline | None:
+        """Return the newest baseline of another root: it is of the same account, and the sums are the same."""
+        found = map(Baseline.of_data, self._store.meta_elsewhere(BASELINE))
+        return max((one for one in found if not self._why_not(one)), key=lambda one: one.purchase, default=None)
 
     def _ongoing_elsewhere(self) -> Sequence[OngoingProof]:
         found = map(OngoingProof.of_data, self._store.meta_elsewhere(INQUIRY))
@@ -465,9 +473,11 @@ class Prover:
 
         Durable, before anything is bought: whoever goes back to that account later has bought elsewhere meanwhile.
         """
-        baseline = self._baseline
-        if baseline is None:
+        if self._baseline is None:
             return "The balance of before is not known any more" if self._trust.freed else ""
+        return self._why_not(self._baseline)
+
+    def _why_not(self, baseline: Baseline) -> str:
         if baseline.account != self._account:
             return "Another API key or address is used, which may be another account's"
         if self._trusts and not baseline.sole:
