@@ -357,6 +357,9 @@ class StoreReader(JobReader, HistoryReader, Purchases, Elsewhere, Protocol):
     def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON was stored
         """Return a stored JSON value, None if there is none."""
 
+    def served(self) -> ServedRoot | None:
+        """Return the root with its lease, of a store that several daemons share; None of a journal, and of a root that nobody had."""
+
     def may_be_sent(self) -> frozenset[str]:
         """Return the jobs whose last bytes may still leave: a process was sending them that fell silent, and may live.
 

@@ -120,7 +120,7 @@ class RootLease:
     ) -> None:
         self._store = store
         self._me = me
-        self._serving = ServingProcess(daemon, process_text(me))
+        self.serving = ServingProcess(daemon, process_text(me))
         self._place = place
         self._since_boot = since_boot
         self._wait = wait
@@ -129,24 +129,25 @@ class RootLease:
         self._is_used = False
 
     def __enter__(self) -> Self:
-        self._store.begin_process(self._serving)
-        watched, since = None, 0.0
+        self._store.begin_process(self.serving)
+        watched: tuple[object, ...] = ()
+        since = 0.0
         while True:
             try:
-                found = self._store.seen_root()
+                root, connection = self._store.seen_root()
                 at = self._since_boot()
-                if watched is None or found != watched:
-                    watched, since = found, at
-                if self._takes(found[0], at - since):
+                sign = (root and (root.fence, root.renewed), connection)
+                if sign != watched:
+                    watched, since = sign, at
+                if self._takes(root, at - since):
                     return self
-                who = process_in_words(found[0].process) if found[0] else "another daemon"
-                self._tell(f"stands by: {who} serves the root")
+                self._tell(f"{process_in_words(root.process) if root else 'Nobody'} serves the root.")
             except StoreAwayError as error:
-                if watched is None:
+                if not watched:
                     raise
-                self._tell(f"stands by: {error.message}")
+                self._tell(error.message)
             except StandbyError:
-                watched = None
+                watched = ()
             self._wait(STANDBY_LOOK_SECONDS)
 
     def _takes(self, seen: ServedRoot | None, silent_seconds: float) -> bool:
@@ -154,7 +155,7 @@ class RootLease:
         if not ended and silent_seconds < ROOT_LEASE_SECONDS:
             return False
         began = self._since_boot()
-        self._store.take_root(self._serving, self._place, ROOT_LEASE_SECONDS, seen, ended=ended)
+        self._store.take_root(self.serving, self._place, ROOT_LEASE_SECONDS, seen, ended=ended)
         self._kept_at = began
         return True
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from rodin_watchd.adapters.heartbeat import is_sign, sign_path
+from rodin_watchd.adapters.heartbeat import is_sign, leave_heartbeat, sign_path
 from rodin_watchd.adapters.host import filesystem_of, local_zone, since_boot
 from rodin_watchd.adapters.ownership import Lease, Lock, is_lock, myself
 from rodin_watchd.adapters.spool import Spool
@@ -29,12 +29,13 @@ from rodin_watchd.adapters.store.factory import copy_old_jobs, open_database, op
 from rodin_watchd.adapters.store.files import finish, make_private
 from rodin_watchd.adapters.store.sqlite import Journal, Tell, silent
 from rodin_watchd.config import Config
+from rodin_watchd.core.health import Health
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import PAUSES, after_start, remembered_pauses, stored_pauses
 from rodin_watchd.core.proof import LOSSES
 from rodin_watchd.core.store import COPIED_AT, MOVED_FROM, MOVED_TO, TOO_OLD, Announcer, Store
-from rodin_watchd.errors import DiskError, JournalError
+from rodin_watchd.errors import DiskError, ForeignFileError, JournalError
 from rodin_watchd.own_file import refuse_foreign_at
 from rodin_watchd.service.budget import BudgetDay
 from rodin_watchd.service.clock import Clock
@@ -102,7 +103,9 @@ def opened(
         first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
         own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
         kept = (
-            _database(place, wait, stack, stand_by) if place.address else _journal(path, clock, own_holds, stack, tell)
+            _database(place, clock, wait, stack, stand_by)
+            if place.address
+            else _journal(path, clock, own_holds, stack, tell)
         )
         store, job_store = kept.store, kept.job_store
         refuse_moved(store, place)
@@ -204,13 +207,23 @@ def _journal(path: Path, clock: Clock, holds: Sequence[Hold], stack: contextlib.
 
 
 def _database(
-    place: StorePlace, wait: Callable[[float], None], stack: contextlib.ExitStack, stand_by: Callable[[str], None]
+    place: StorePlace,
+    clock: Clock,
+    wait: Callable[[float], None],
+    stack: contextlib.ExitStack,
+    stand_by: Callable[[str], None],
 ) -> _Kept:
     """Open the store in a database, whose backup is the studio's own, and own the root; waits while another daemon has it."""
     store = stack.enter_context(contextlib.closing(open_database(place)))
     daemon = f"{socket.gethostname()}:{place.path.parent}"
+
+    def waiting(why: str) -> None:
+        with contextlib.suppress(DiskError, ForeignFileError, OSError):
+            leave_heartbeat(sign_path(place.path), Health.of_standby(clock.now(), clock.monotonic(), why))
+        stand_by(why)
+
     assert place.root is not None  # noqa: S101 - a configuration's place has one
-    lease = stack.enter_context(RootLease(store, myself(), daemon, place.root.place, since_boot, wait, stand_by))
+    lease = stack.enter_context(RootLease(store, myself(), daemon, place.root.place, since_boot, wait, waiting))
 
     def checks(_then: Callable[[], None]) -> Sequence[Hold]:
         return [lease]

@@ -90,7 +90,6 @@ _ROOT: Final = """
     FROM roots
 """
 _ROOTS: Final = f"{_ROOT} ORDER BY id"
-_SEEN: Final = f"{_ROOT} WHERE id = :root"
 _TAKE: Final = """
     UPDATE roots SET daemon = :daemon, process = :process, place = :place, fence = fence + 1, renewed = renewed + 1,
         until = clock_timestamp() + make_interval(secs => :seconds)
@@ -108,6 +107,9 @@ _KEEP_PLACE: Final = (
 _KEEP_PROCESS: Final = (
     "INSERT INTO daemons VALUES (:daemon, :process) ON CONFLICT (id) DO UPDATE SET process = excluded.process"
 )
+_TELL_OTHERS: Final = """
+    INSERT INTO writings AS known VALUES ('daemons', 1) ON CONFLICT (writer) DO UPDATE SET written = known.written + 1
+"""
 _TAKE_OVER: Final = """
     INSERT INTO taken_over SELECT id, :daemon, :process FROM jobs WHERE state = 'submitting'
     ON CONFLICT (job_id) DO UPDATE SET daemon = excluded.daemon, process = excluded.process
@@ -231,6 +233,11 @@ class _PostgresReading(StoredReader):
     def close(self) -> None:
         """Close the connection; may be repeated."""
         self._database.close()
+
+    def served(self) -> ServedRoot | None:
+        """Return the root with its lease as it is now, None where nobody ever had it."""
+        found = self._rows(f"{_ROOT} WHERE id = own_root()")
+        return ServedRoot(*found[0]) if found else None
 
     def version(self) -> int:
         """Return a number that is another one after any other process has written."""
@@ -448,14 +455,14 @@ class PostgresStore(_PostgresReading, StoredWriter):
         """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended."""
         with self._database.in_words("cannot be written"):
             self._database.run(_KEEP_PROCESS, {"daemon": me.daemon, "process": me.process})
+            self._database.run(_TELL_OTHERS)
 
     def seen_root(self) -> tuple[ServedRoot | None, int]:
         """Return the root as it is at this moment, None where nobody ever had it, and the number of the connection.
 
         Another connection may lead to another server, which may know less.
         """
-        found = self._rows(_SEEN, {"root": self.root_id})
-        return (ServedRoot(*found[0]) if found else None), self._database.opened
+        return self.served(), self._database.opened
 
     def take_root(
         self, me: ServingProcess, place: str, seconds: float, seen: ServedRoot | None, *, ended: bool
@@ -469,7 +476,11 @@ class PostgresStore(_PostgresReading, StoredWriter):
             self._written = self._written_in(self._database.connection())  # it has grown since this one stands by
             named = {"root": self.root_id, "place": place}
             self._write("INSERT INTO roots (id, place) VALUES (:root, :place) ON CONFLICT DO NOTHING", named)
-            there = ServedRoot(*self._rows(f"{_SEEN} FOR UPDATE", named)[0])
+            self._rows(
+                "SELECT 1 FROM roots WHERE id = :root FOR UPDATE", named
+            )  # its owner may renew it without the store's lock
+            there = self.served()
+            assert there is not None  # noqa: S101 - see above
             known = (seen.daemon, seen.fence, seen.renewed) if seen else ("", 0, 0)
             if (there.daemon, there.fence, there.renewed) != known:
                 raise StandbyError(f"{process_in_words(there.process)} was faster.")

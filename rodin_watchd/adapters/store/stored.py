@@ -42,6 +42,7 @@ from rodin_watchd.core.store import (
     Listing,
     ListOrder,
     OldJob,
+    ServedRoot,
 )
 from rodin_watchd.errors import CommandRefusedError, JournalError
 from rodin_watchd.model import Event, HookRun, Job, OwedCall, ServiceEvent, State, Transition
@@ -798,6 +799,10 @@ class StoredReader(PurchaseReader, HookRunReader):
         return [row[0] for row in self._rows(_DURATIONS, {"kind": kind, "limit": limit})]
 
     # ---- what else is kept ------------------------------------------------------------------------------------------
+
+    def served(self) -> ServedRoot | None:
+        """Return nothing: a journal has one root, and its lock shows who serves it."""
+        return None
 
     def may_be_sent(self) -> frozenset[str]:
         """Return the jobs whose last bytes may still leave: of a store for one service none, its lock shows that the one before ended."""
