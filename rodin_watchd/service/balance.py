@@ -76,6 +76,7 @@ from rodin_watchd.core.refusals import (
     held_often,
     judged_jobs,
     let_go,
+    of_this_root,
     outcomes,
     room,
     why_stopped,
@@ -408,8 +409,10 @@ class Prover:
 
     def _baseline_elsewhere(self) -> Baseline | None:
         """Return the newest baseline of another root: it is of the same account, and the sums are the same."""
+        oldest = min((refusal.purchase for refusal in self._refused()), default=math.inf)  # a later reading knows of it
         found = map(Baseline.of_data, self._store.meta_elsewhere(BASELINE))
-        return max((one for one in found if not self._why_not(one)), key=lambda one: one.purchase, default=None)
+        fit = (one for one in found if one.purchase < oldest and not self._why_not(one))
+        return max(fit, key=lambda one: one.purchase, default=None)
 
     def _ongoing_elsewhere(self) -> Sequence[OngoingProof]:
         found = map(OngoingProof.of_data, self._store.meta_elsewhere(INQUIRY))
@@ -417,8 +420,6 @@ class Prover:
 
     def _announce(self) -> None:
         """Let daemons of other roots know of a proof that their submits would disturb."""
-        if self._store.shared_now() is None:
-            return
         ongoing = None
         if self._inquiry is not None:
             left_seconds = self._inquiry.overdue_at(self._settle_seconds) - self._monotonic()
@@ -427,7 +428,7 @@ class Prover:
             same = known is not None and abs(known - until_at) < 1.0
             holds, judges = self._is_holding, bool(self._refused())
             ongoing = asdict(OngoingProof(self._account, holds, judges, known if same else until_at))
-        if ongoing != self._announced:
+        if ongoing != self._announced and self._store.shared_now() is not None:  # else nobody reads it
             self._store.set_meta(INQUIRY, ongoing)
             self._announced = ongoing
 
@@ -569,6 +570,7 @@ class Prover:
             answers = judged(baseline, since, inquiry.readings, exact=exact, doubt=doubt)
             sole = self._trusts
             refusals = refusals_judged(baseline, since, inquiry.readings, exact=exact, sole=sole, doubt=doubt)
+            refusals = of_this_root(refusals, since.refused, self._store.refused_here(0))
             aged = self._ages.older_than(REFUND_SECONDS)
             renewed = Baseline(self._account, inquiry.readings[-1], newest, sole, aged_event=aged, losses=self._losses)
         lost = [

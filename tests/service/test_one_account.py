@@ -416,3 +416,22 @@ def test_a_verdict_sees_what_began_a_moment_ago(tmp_path: Path, cluster: Cluster
         assert (ended is None) is not buys
         assert ended is None or ended.readings == ()
         assert one.job("lost").state is (State.HELD if buys else State.STAGED)
+
+
+def test_a_charge_for_one_of_two_refusals_frees_neither(tmp_path: Path, cluster: Cluster) -> None:
+    """Nobody knows which root's set was charged: both are held, and nothing is sent again."""
+    with (
+        emulated("charged-429@1", "submit-429@2", balance=EXACT) as vendor,
+        studio(tmp_path, cluster, vendor, 2, budget=SOLE) as found,
+    ):
+        one, two = found.shops
+        for shop in (one, two):
+            shop.drop_set(f"set-{shop.root.name}")
+        for shop in (one, two):
+            shop.until(lambda shop=shop: State.UPLOADING in shop.states().values())  # type: ignore[misc]
+        for _ in range(120):
+            for shop in (one, two):
+                shop.ticks(1, step_seconds=1.0)
+                shop.rest()
+        assert [*one.states().values(), *two.states().values()] == [State.HELD, State.HELD], found.states()
+        assert vendor.charges == 1
