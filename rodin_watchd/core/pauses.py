@@ -340,6 +340,41 @@ def limit_passed(limit: TaskLimit | None, tasks: int, now: float) -> TaskLimit |
     return replace(limit, most=tasks, learned_at=now) if limit and tasks > limit.most else limit
 
 
+# ---- Places at the vendor that daemons of several roots share: the oldest set goes first, whichever root it is of ----------
+
+PLACE_WANTED: Final = "place-wanted"
+"""The store's key of the oldest set of a root that waits for nothing but a place at the vendor."""
+
+_WANTED_SECONDS: Final = 60.0
+"""So long other daemons leave a place to it: a daemon that is gone wants none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceWanted:
+    """A set that waits for a place: of which account, when it was taken, and how long others leave a place to it; UTC."""
+
+    account: str
+    since_at: float
+    until_at: float
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return the one that was stored as a dict of its fields."""
+        return cls(**data)
+
+
+def place_wanted(known: PlaceWanted | None, account: str, since_at: float, now: float) -> PlaceWanted:
+    """Return what to store, or what is stored already and holds long enough."""
+    wanted = PlaceWanted(account, since_at, now + _WANTED_SECONDS)
+    same = known and (known.account, known.since_at) == (account, since_at)
+    return known if known and same and _WANTED_SECONDS / 2 <= known.until_at - now <= _WANTED_SECONDS else wanted
+
+
+def left_to_others(wanted: Iterable[PlaceWanted], account: str, job: Job, now: float) -> int:
+    """Return to how many sets of other roots a job leaves a place: to those that came before it."""
+    return sum(one.account == account and now < one.until_at and one.since_at < job.created_at for one in wanted)
+
+
 # ---- The account: its balance is the probe of what stops the submits (`core.balance`) --------------------------------
 
 MOST_ASKED: Final = 6

@@ -767,13 +767,14 @@ class AccountBalance:
         Takes no more of the intents than there may be submits: each costs questions to the store, whose answers may make fewer of them.
         """
         left, chosen = self._left(), list[Transition]()
-        while self._room(sending + len(chosen)) > 0 and (intent := next(intents, None)):
-            if self._room(sending + len(chosen)) > 0 and (left is None or intent.job.listed <= left):
+        while self.room(sending + len(chosen)) > 0 and (intent := next(intents, None)):
+            if self.room(sending + len(chosen)) > 0 and (left is None or intent.job.listed <= left):
                 left = None if left is None else left - intent.job.listed
                 chosen.append(intent)
         return chosen
 
-    def _room(self, sending: int) -> int:
+    def room(self, sending: int) -> int:
+        """Return how many more submits may begin while so many of this root are under way."""
         in_a_row = counted(self._store.in_a_row(), self._job_store.everywhere)
         sending += sum(job.state in SENDING for job in self._job_store.elsewhere)
         return room(in_a_row, sending, judging=self._prover.judges)

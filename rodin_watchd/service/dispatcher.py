@@ -37,6 +37,7 @@ from rodin_watchd.core.pauses import (
     after_unknown,
     due_jobs,
     ended,
+    left_to_others,
     limit_passed,
     limit_refused,
     of_submits,
@@ -550,9 +551,27 @@ class Dispatcher:
         taken = self._calls.take(len(calling) + len(payable))
         too_many = frozenset(calling[taken:])
         bought = self._bought(payable[: max(taken - len(calling), 0)], sending, now)
+        self._want_place(None if bought else self._oldest_without_place(jobs, limits, now, sending))
         for job in (*(job for job in others if job.id not in too_many), *bought):
             self._suspects.begin(job.id)
             self._pool.hand_out(self._job_store.jobs[job.id])
+
+    def _oldest_without_place(self, jobs: Sequence[Job], limits: BackoffLimits, now: float, sending: int) -> Job | None:
+        """Return the first job that would be sent if the jobs of all roots left a place; None also where those of this root take all."""
+        elsewhere = sum(map(machine.takes_place, self._job_store.elsewhere))
+        if not elsewhere or (self._account.room(sending) > 0 and self._free_places(now) > 0):
+            return None
+        ample = due_jobs(
+            jobs, self._pool.busy, self.pauses, replace(limits, at_vendor=limits.at_vendor + elsewhere), now
+        )
+        return next(filter(_to_send, ample), None)
+
+    def _want_place(self, job: Job | None) -> None:
+        since_at = None if job is None else job.created_at
+        self._job_store.want_place(self._account.name, since_at, self._clock.now())
+
+    def _free_places(self, now: float) -> int:
+        return self._most_at_vendor(now) - sum(map(machine.takes_place, self._job_store.everywhere))
 
     def _most_at_vendor(self, now: float) -> int:
         """Return how many tasks may be at the vendor, of all roots."""
@@ -591,18 +610,21 @@ class Dispatcher:
             return []
         # Daemons of other roots buy as well: what is left for this one is decided in the transaction that takes it.
         with self._job_store.together(decides=True):
-            placed = self._account.payable(self._placed(intents, now), sending)
+            placed = self._account.payable(self._placed(intents, sending, now), sending)
             chosen = self._budget.affordable(placed)
             self._job_store.commit(chosen, now)
         return [intent.job for intent in chosen]
 
-    def _placed(self, intents: Iterable[Transition], now: float) -> Iterator[Transition]:
-        """Yield the intents for which there is a place at the vendor; what is found in `uploading` has one."""
-        places = self._most_at_vendor(now) - sum(map(machine.takes_place, self._job_store.everywhere))
+    def _placed(self, intents: Sequence[Transition], sending: int, now: float) -> Iterator[Transition]:
+        """Yield the intents for which there is a place at the vendor, also beside older sets of other roots; what is found in `uploading` has one."""
+        wanted, name = self._job_store.places_wanted_elsewhere(), self._account.name
+        places = self._free_places(now)
+        room = self._account.room(sending) if wanted else len(intents)
         for intent in intents:
             is_new = self._job_store.jobs[intent.job.id].state is State.STAGED
-            if not is_new or places > 0:
+            if not is_new or min(places, room) > left_to_others(wanted, name, intent.job, now):
                 places -= is_new
+                room -= is_new
                 yield intent
 
     def _ask_balance(self, *, submits: bool) -> None:

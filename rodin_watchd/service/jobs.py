@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain
 from typing import Any
 
@@ -34,7 +34,16 @@ from rodin_watchd.core.notifications import (
     end_of,
     noticed,
 )
-from rodin_watchd.core.pauses import PAUSES, TASK_LIMIT, Pauses, TaskLimit, remembered_pauses
+from rodin_watchd.core.pauses import (
+    PAUSES,
+    PLACE_WANTED,
+    TASK_LIMIT,
+    Pauses,
+    PlaceWanted,
+    TaskLimit,
+    place_wanted,
+    remembered_pauses,
+)
 from rodin_watchd.core.proof import NO_TRAFFIC, Settled, Traffic
 from rodin_watchd.core.refusals import BESIDE, MOST_DOCUMENTED, MOST_FOR_A_SET
 from rodin_watchd.core.schedule import vendor_seconds
@@ -108,6 +117,18 @@ class JobStore:
         """Return what daemons of other roots have paused that spend from this account."""
         stored = self._store.meta_elsewhere(PAUSES)
         return [remembered_pauses(one, account) for one in stored if one["account"] == account]
+
+    def places_wanted_elsewhere(self) -> Sequence[PlaceWanted]:
+        """Return which sets of other roots wait for a place at the vendor."""
+        return [PlaceWanted.of_data(one) for one in self._store.meta_elsewhere(PLACE_WANTED)]
+
+    def want_place(self, account: str, since_at: float | None, now: float) -> None:
+        """Let daemons of other roots leave a place to a set that was taken then (UTC), or to none. Raises as `commit`."""
+        stored = self._store.meta(PLACE_WANTED)
+        known = PlaceWanted.of_data(stored) if stored else None
+        wanted = None if since_at is None else place_wanted(known, account, since_at, now)
+        if wanted != known and (known or self._store.shared_now() is not None):
+            self._store.set_meta(PLACE_WANTED, wanted and asdict(wanted))
 
     def task_limit(self, account: str) -> TaskLimit | None:
         """Return what any daemon has learned of how many tasks the vendor runs at once for an account."""

@@ -18,10 +18,13 @@ from rodin_watchd.core.pauses import (
     BackoffLimits,
     Pause,
     Pauses,
+    PlaceWanted,
     after_start,
     due_jobs,
     ended,
     is_ready,
+    left_to_others,
+    place_wanted,
     remembered_pauses,
     renewed,
     stored_pauses,
@@ -330,3 +333,24 @@ def test_of_two_daemons_that_met_the_same_none_waits_for_the_other() -> None:
     assert with_others(mine, [theirs], NOW) == mine
     assert with_others(mine, [theirs], until_at - 1)[lane].until_at > until_at
     assert with_others(mine, [theirs], until_at) == mine
+
+
+def test_a_set_leaves_places_to_older_ones_of_other_roots() -> None:
+    """Of the same account, and not for ever: a daemon that is gone wants none."""
+    job = replace(a_job(state=S.STAGED), created_at=NOW)
+    wanted = [PlaceWanted("a", NOW + age, NOW + 60) for age in (-5, -1, 1)] + [PlaceWanted("b", NOW - 5, NOW + 60)]
+    assert left_to_others(wanted, "a", job, NOW) == 2
+    assert left_to_others(wanted, "a", job, NOW + 60) == 0
+
+
+def test_a_wish_for_a_place_is_not_stored_in_each_tick() -> None:
+    """Only when it is another one, or has not long to go, or a clock was set."""
+    first = place_wanted(None, "a", NOW, NOW)
+    assert place_wanted(first, "a", NOW, NOW + 29) is first
+    for other in (
+        place_wanted(first, "a", NOW, NOW + 31),
+        place_wanted(first, "a", NOW, NOW - 1),
+        place_wanted(first, "a", NOW + 1, NOW),
+        place_wanted(first, "b", NOW, NOW),
+    ):
+        assert other is not first

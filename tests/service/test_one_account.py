@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from clusters import Cluster, database
 from test_postgres_service import Shop
-from workshop import Hands, Vendor, emulated
+from workshop import Hands, Vendor, emulated, lockstep
 
 from rodin_watchd.adapters.store.postgres import PostgresStore
 from rodin_watchd.core.balance import trust_key
@@ -168,6 +168,26 @@ def test_eight_daemons_share_the_places_at_the_vendor(tmp_path: Path, cluster: C
         found.at_once(lambda shop: shop.until(lambda: found.states()["archived"] == 3 * EIGHT, busy_seconds=0.05))
         assert vendor.charges == 3 * EIGHT
         assert found.most_at_vendor() == 3
+
+
+def test_the_oldest_set_gets_the_next_place_whichever_root_it_is_of(tmp_path: Path, cluster: Cluster) -> None:
+    """A root that is never without sets does not keep the others waiting for ever."""
+    with emulated() as vendor, studio(tmp_path, cluster, vendor, 2, api=in_flight(vendor, 1)) as found:
+        one, two = found.shops
+        one.drop_set("first")
+        one.until(one.is_in("first", State.UPLOADING))
+        two.drop_set("second")
+        two.until(two.is_in("second", State.STAGED))
+        two.ticks(2, step_seconds=1.0)
+        for number in range(3):
+            one.drop_set(f"later-{number}")
+        for _ in range(200):
+            lockstep(one, two, 1)
+            if found.states()["archived"] == 5:
+                break
+        order = found.asked("SELECT root FROM purchases JOIN all_jobs ON all_jobs.id = job_id ORDER BY purchases.id")
+        assert order[1] != order[0] == order[2]
+        assert found.asked("SELECT count(*) FROM all_meta WHERE key = 'place-wanted'") == [0]
 
 
 def in_flight(vendor: Vendor, places: int) -> dict[str, object]:
