@@ -25,7 +25,7 @@ from rodin_watchd.core.proof import BASELINE
 from rodin_watchd.core.waits import RateBudget
 from rodin_watchd.errors import Lane
 from rodin_watchd.model import State
-from rodin_watchd.service.balance import Prover
+from rodin_watchd.service.balance import NOTHING_BEGUN, Prover, Proving
 from rodin_watchd.service.budget import BudgetDay, CallBudget
 from rodin_watchd.service.commands import PAUSE, RESUME, SEEN
 from rodin_watchd.settings import Address
@@ -372,18 +372,28 @@ def readings_of(shop: Shop) -> Sequence[Decimal]:
     return inquiry.readings if inquiry else ()
 
 
-def test_a_reading_while_another_root_buys_is_no_baseline(tmp_path: Path, cluster: Cluster) -> None:
+@pytest.mark.parametrize("buys", [False, True])
+def test_a_reading_while_another_root_buys_is_no_baseline(tmp_path: Path, cluster: Cluster, *, buys: bool) -> None:
     """It may know of that purchase, or not: a proof from it would pay twice."""
     with emulated(balance=EXACT) as vendor, studio(tmp_path, cluster, vendor, 2, budget=SOLE) as found:
         one, two = found.shops
-        two.drop_set("chair")
-        two.until(two.is_in("chair", State.UPLOADING))
-        one.drop_set("stool")
-        one.until(lambda: one.store.meta("balance") is not None, busy_seconds=5.0)
-        assert one.store.meta(BASELINE) is None
-        for shop in found.shops:
-            shop.idle()
-        assert vendor.charges == 2
+        one.ticks(1)
+        prover = prover_of(one, NOTHING_BEGUN)
+        assert (one.store.newest_purchase(), one.daemon.parts.job_store.sending) == (0, [])
+        if buys:
+            two.drop_set("chair")
+            two.until(two.is_in("chair", State.UPLOADING))
+        prover.start_from(EXACT, 0, exact=True, settled=True)
+        assert (one.store.meta(BASELINE) is None) is buys
+        two.idle()
+        assert vendor.charges == buys
+
+
+def prover_of(shop: Shop, begun: Proving) -> Prover:
+    """Return another prover on the daemon's store, which knows what that has seen of the others by now."""
+    parts = shop.daemon.parts
+    account = parts.dispatcher.progress.account
+    return Prover(parts.job_store, shop.store, shop.hands.clock(), shop.config.budget, account, begun)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -426,7 +436,7 @@ def test_a_verdict_sees_what_began_a_moment_ago(tmp_path: Path, cluster: Cluster
         assert inquiry is not None
         whole = replace(inquiry, readings=(EXACT, EXACT), traffic=job_store.traffic)
         begun = replace(progress.proving, inquiry=whole, traffic=job_store.traffic)
-        prover = Prover(job_store, one.store, one.hands.clock(), one.config.budget, progress.account, begun)
+        prover = prover_of(one, begun)
         found.asked("DELETE FROM all_meta WHERE key = 'inquiry' RETURNING 1")
         if buys:
             two.drop_set("next")
