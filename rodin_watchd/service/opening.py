@@ -34,7 +34,7 @@ from rodin_watchd.core.health import Health
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import PAUSES, after_start, remembered_pauses, stored_pauses
-from rodin_watchd.core.proof import BASELINE
+from rodin_watchd.core.proof import LOSSES
 from rodin_watchd.core.roots import process_in_words
 from rodin_watchd.core.store import COPIED_AT, MOVED_FROM, MOVED_TO, TOO_OLD, Announcer, Store
 from rodin_watchd.errors import AlreadyRunningError, DiskError, ForeignFileError, JournalError
@@ -251,7 +251,9 @@ def _root_holds(
 def _repair(base: Base, now: float, account: str, *, knew_root: bool) -> None:
     """Bring the store in line with what a run before has left, and with what the root knows of it."""
     if base.standing.mounts_keeper.copied:
-        base.store.set_meta(BASELINE, None)  # what was bought elsewhere since is in no sum
+        base.store.set_meta(
+            LOSSES, int(base.store.meta(LOSSES) or 0) + 1
+        )  # what was bought elsewhere since is in no sum
     _find_lost(base, base.submit_count.read(), now, account, knew_root=knew_root)
     base.submit_count.keep(base.job_store.submits)
     base.store.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent

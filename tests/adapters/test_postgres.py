@@ -7,7 +7,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -234,14 +234,14 @@ def test_eight_services_spend_the_last_half_credit_once(address: Address) -> Non
     gate = threading.Barrier(len(names))
     begun: list[Transition] = []
 
-    def affordable(spent: Mapping[str, Decimal], offered: Sequence[Transition]) -> Sequence[Transition]:
-        return offered if sum(spent.values()) < HALF else []
-
     def spend(job: Job) -> None:
         with closing(PostgresStore(address, lambda _known: job.id)) as store:
             gate.wait()
             intent = Transition(replace(job, state=S.UPLOADING), "uploading")
-            begun.extend(store.commit_affordable([intent], NOW, 0, affordable))
+            with store.together(decides=True):
+                if sum(store.spent_in_day(0).values()) < HALF:
+                    store.commit([intent], NOW)
+                    begun.append(intent)
 
     threads = [threading.Thread(target=spend, args=(job,)) for job in jobs]
     for thread in threads:

@@ -12,13 +12,14 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, ClassVar, Final, TypeAlias
 
 import psycopg
 
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store.codec import plain
-from rodin_watchd.adapters.store.files import errors_in_words
+from rodin_watchd.adapters.store.files import errors_in_words, in_words
 from rodin_watchd.adapters.store.postgres_connection import LOCKS, Database, in_postgres
 from rodin_watchd.adapters.store.postgres_schema import COST, SCHEMA, VERSION, facts, migrations
 from rodin_watchd.adapters.store.schema import legal_moves
@@ -40,9 +41,11 @@ from rodin_watchd.adapters.store.stored import (
     quoted,
     refuse_moved,
 )
-from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.machine import AT_VENDOR, ENDED
+from rodin_watchd.core.proof import Traffic
 from rodin_watchd.core.roots import KnownRoots, ServingProcess, process_in_words
 from rodin_watchd.core.store import NO_META, NOTHING_BESIDE, ROOT_ID, SILENT, Announcer, Beside, ServedRoot
+from rodin_watchd.core.waits import LONGEST_WAIT_SECONDS
 from rodin_watchd.errors import (
     AlreadyRunningError,
     CommandRefusedError,
@@ -171,6 +174,7 @@ _OLD: Final = f"""
 """  # noqa: S608 - the names of states
 POSTGRES: Final = Dialect(
     newest_costs="SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 20",
+    commands="all_commands",
     tries_in_a_row=_TRIES_IN_A_ROW,
     made=_MADE,
     siblings="SELECT doc FROM jobs WHERE name = :name AND facts ->> 'batch' = :batch ORDER BY created_at, rowid",
@@ -188,6 +192,23 @@ POSTGRES: Final = Dialect(
     position="strpos",
     recent_events="service_events",
 )
+_LIVE_ELSEWHERE: Final = f"root <> own_root() AND state NOT IN ({_ENDED})"
+_ELSEWHERE: Final = f"""
+    SELECT all_jobs.doc FROM all_jobs JOIN roots ON roots.id = root WHERE {_LIVE_ELSEWHERE} AND (state = 'held'
+        OR (until > clock_timestamp() OR changed_at > extract(epoch FROM clock_timestamp()) - {LONGEST_WAIT_SECONDS:.0f})
+            AND (state IN ({quoted(sorted(AT_VENDOR))}) OR facts ? 'batch'
+                OR all_jobs.id IN (SELECT job_id FROM purchases WHERE outcome = 'refused' AND id > {LAST_CHARGED})))
+    ORDER BY all_jobs.id
+"""  # noqa: S608 - as above
+_SAME_ELSEWHERE: Final = f"""
+    SELECT doc FROM all_jobs WHERE {_LIVE_ELSEWHERE}
+        AND (fingerprint IN (:content*) AND fingerprint <> '' OR facts ->> 'dropped' = :dropped AND :dropped <> '') LIMIT 1
+"""  # noqa: S608 - as above
+_PLACE_ELSEWHERE: Final = """
+    SELECT place FROM roots WHERE id = (SELECT root FROM all_jobs WHERE id = :job) AND id <> own_root()
+"""
+_META_ELSEWHERE: Final = "SELECT value FROM all_meta WHERE key = :key AND root NOT IN ('', own_root()) ORDER BY root"
+_TRAFFIC_ELSEWHERE: Final = "SELECT sum(submits), sum(tasks) FROM traffic WHERE root <> own_root()"
 _OF_ARCHIVE: Final = {
     OF_EVENTS: f"SELECT {EVENT_COLUMNS} FROM archived_events WHERE job_id IN (:jobs*) ORDER BY job_id, id",  # noqa: S608 - columns
     OF_RUNS: f"SELECT {RUN_COLUMNS} FROM archived_hook_runs WHERE job_id IN (:jobs*) ORDER BY job_id, id",  # noqa: S608 - as above
@@ -195,6 +216,12 @@ _OF_ARCHIVE: Final = {
 
 
 # ---- Reading --------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def _parsed(doc: str) -> Job:
+    """Return a job of another root: in each tick most are as they were."""
+    return rows.job(doc)
 
 
 class _PostgresReading(StoredReader):
@@ -215,6 +242,30 @@ class _PostgresReading(StoredReader):
     def version(self) -> int:
         """Return a number that is another one after any other process has written."""
         return int(self._value(_VERSION))
+
+    def elsewhere(self) -> Sequence[Job]:
+        """Return the live jobs of other roots that the bounds of the account are about."""
+        with in_words():
+            return [_parsed(str(row["doc"])) for row in self._kept_rows(_ELSEWHERE)]
+
+    def live_elsewhere(self, fingerprints: Sequence[str], dropped: str) -> Job | None:
+        """Return a live job of another root that has this content, or for which the same was dropped."""
+        same = {"content": list(fingerprints), "dropped": dropped}
+        return next(iter(self._jobs(_SAME_ELSEWHERE, same)), None)
+
+    def place_elsewhere(self, job_id: str) -> str:
+        """Return where the root of a job is, HOST:FOLDER, "" for a job of this root."""
+        return str(self._value(_PLACE_ELSEWHERE, {"job": plain(job_id)}) or "")
+
+    @errors_in_words
+    def meta_elsewhere(self, key: str) -> Sequence[Any]:
+        """Return the JSON values that the other roots have stored under a key."""
+        return [json.loads(row["value"]) for row in self._kept_rows(_META_ELSEWHERE, {"key": key})]
+
+    def traffic_elsewhere(self) -> Traffic:
+        """Return how often jobs of other roots moved that are at the vendor."""
+        [(submits, tasks)] = self._kept_rows(_TRAFFIC_ELSEWHERE)
+        return Traffic(int(submits or 0), int(tasks or 0))
 
     @errors_in_words
     def _rows(self, query: str, values: Values = NO_VALUES) -> list[StoredRow]:
@@ -489,6 +540,10 @@ class PostgresStore(_PostgresReading, StoredWriter):
     def spent_in_day(self, purchase: int) -> Mapping[str, Decimal]:
         """Return the same as `spent_since`: whole blocks of purchases are summed up already."""
         return self.spent_since(purchase)
+
+    def shared_now(self) -> float | None:
+        """Return the instant (UTC) by the server's clock."""
+        return float(self._value("SELECT extract(epoch FROM clock_timestamp())"))
 
     @property
     def changes(self) -> int:
