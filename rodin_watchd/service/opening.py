@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from rodin_watchd.adapters.heartbeat import is_sign, leave_heartbeat, sign_path
 from rodin_watchd.adapters.host import filesystem_of, local_zone, since_boot
-from rodin_watchd.adapters.ownership import Lease, Lock, is_lock, myself
+from rodin_watchd.adapters.ownership import Lease, Lock, holder, is_lock, myself
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.mounts import root_id_in
 from rodin_watchd.adapters.spool.sharing import sharing_of
@@ -34,8 +35,9 @@ from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import PAUSES, after_start, remembered_pauses, stored_pauses
 from rodin_watchd.core.proof import LOSSES
+from rodin_watchd.core.roots import process_in_words
 from rodin_watchd.core.store import COPIED_AT, MOVED_FROM, MOVED_TO, TOO_OLD, Announcer, Store
-from rodin_watchd.errors import DiskError, ForeignFileError, JournalError
+from rodin_watchd.errors import AlreadyRunningError, DiskError, ForeignFileError, JournalError
 from rodin_watchd.own_file import refuse_foreign_at
 from rodin_watchd.service.budget import BudgetDay
 from rodin_watchd.service.clock import Clock
@@ -100,7 +102,7 @@ def opened(
     with contextlib.ExitStack() as stack:
         _make_place(place)
         _refuse_foreign(place)
-        first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
+        first = stack.enter_context(_own_lock(place))
         own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
         kept = (
             _database(place, clock, wait, stack, stand_by)
@@ -169,7 +171,7 @@ class _Kept(NamedTuple):
     root_id: str = ""  # that the store has for it
 
     def owns(self) -> Callable[[], bool]:
-        """Begin to work with the root; return what tells whether nobody else can serve it by now."""
+        """Begin to work with the root; return the check that nobody else can serve it."""
         if self.lease is None:
             return _always
         self.lease.use()
@@ -287,6 +289,17 @@ def _find_lost(base: Base, submits: int, now: float, account: str, *, knew_root:
     if loss:
         message += f" {loss.counted}: today's budget counts them as spent."
     job_store.report("restored", message, now, subject="journal")
+
+
+def _own_lock(place: StorePlace) -> Lock:
+    """Return the lock next to the journal: two roots must not share one, and daemons on one database no state folder."""
+    lock = Lock(place.path.with_name("lock"))
+    if place.address and (found := holder(place.path.with_name("lock"))) is not None:
+        raise AlreadyRunningError(
+            f"Another rodin_watchd ({process_in_words(json.dumps(found))}) uses the state folder {place.path.parent}.",
+            advice="Stop that one; or give each daemon a folder of its own, on a local disk: set folders.state.",
+        )
+    return lock
 
 
 def _make_place(place: StorePlace) -> None:

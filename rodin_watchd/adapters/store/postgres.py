@@ -115,7 +115,7 @@ _TAKE_OVER: Final = """
     ON CONFLICT (job_id) DO UPDATE SET daemon = excluded.daemon, process = excluded.process
 """
 _MAY_BE_SENT: Final = """
-    SELECT job_id FROM taken_over JOIN jobs ON jobs.id = job_id
+    SELECT job_id, taken_over.process FROM taken_over JOIN jobs ON jobs.id = job_id
     WHERE state IN ('submitting', 'held')
         AND NOT EXISTS (SELECT 1 FROM daemons WHERE daemons.id = taken_over.daemon AND daemons.process <> taken_over.process)
 """
@@ -444,7 +444,7 @@ class PostgresStore(_PostgresReading, StoredWriter):
 
     @staticmethod
     def _keep_moves(found: psycopg.Connection[StoredRow]) -> None:
-        """Let the schema know the moves of today; those that a newer program knows stay, for it may work beside this one."""
+        """Store the moves of today; those that a newer program has added stay: both may be in use at the same time."""
         known = {tuple(row) for row in found.execute("SELECT before, after FROM moves")}
         for move in set(legal_moves()) - known:
             found.execute("INSERT INTO moves VALUES (%s, %s) ON CONFLICT DO NOTHING", move)
@@ -511,9 +511,9 @@ class PostgresStore(_PostgresReading, StoredWriter):
             self._database.run("DELETE FROM root_places WHERE root = :root", mine)
             self._database.run("DELETE FROM roots WHERE id = :root", mine)
 
-    def may_be_sent(self) -> frozenset[str]:
-        """Return the jobs that a process was submitting which fell silent, as long as nobody knows that it has ended."""
-        return frozenset(row[0] for row in self._kept_rows(_MAY_BE_SENT))
+    def may_be_sent(self) -> Mapping[str, str]:
+        """Return the jobs that a process was submitting which fell silent, with that, as long as nobody knows that it has ended."""
+        return {row[0]: row[1] for row in self._kept_rows(_MAY_BE_SENT)}
 
     def _fenced(self) -> FencedError:
         found = self._database.run(_FENCE, {"root": self.root_id}).fetchall()

@@ -804,9 +804,9 @@ class StoredReader(PurchaseReader, HookRunReader):
         """Return nothing: a journal has one root, and its lock shows who serves it."""
         return None
 
-    def may_be_sent(self) -> frozenset[str]:
+    def may_be_sent(self) -> Mapping[str, str]:
         """Return the jobs whose last bytes may still leave: of a store for one service none, its lock shows that the one before ended."""
-        return frozenset()
+        return {}
 
     @errors_in_words
     def gate(self, up_to: int | None = None) -> dict[GateKey, Pass]:
