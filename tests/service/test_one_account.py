@@ -21,7 +21,7 @@ from rodin_watchd.adapters.store.postgres import PostgresStore
 from rodin_watchd.core.balance import trust_key
 from rodin_watchd.core.machine import AT_VENDOR
 from rodin_watchd.core.pauses import TASK_LIMIT
-from rodin_watchd.core.proof import BASELINE
+from rodin_watchd.core.proof import BASELINE, Baseline
 from rodin_watchd.core.waits import RateBudget
 from rodin_watchd.errors import Lane
 from rodin_watchd.model import State
@@ -465,3 +465,25 @@ def test_a_charge_for_one_of_two_refusals_frees_neither(tmp_path: Path, cluster:
                 shop.rest()
         assert [*one.states().values(), *two.states().values()] == [State.HELD, State.HELD], found.states()
         assert vendor.charges == 1
+
+
+@pytest.mark.parametrize("purchase", [0, 1])
+def test_a_baseline_of_another_root_shows_nothing_about_what_was_bought_before_it(
+    tmp_path: Path, cluster: Cluster, purchase: int
+) -> None:
+    """A charge is in that balance already, so it would look free."""
+    with (
+        emulated("submit-429=600@1", balance=EXACT) as vendor,
+        studio(tmp_path, cluster, vendor, 2, budget=SOLE) as found,
+    ):
+        one, two = found.shops
+        one.drop_set("chair")
+        one.until(lambda: found.asked("SELECT outcome FROM purchases") == ["refused"], busy_seconds=1.0)
+        one.store.set_meta(BASELINE, None)
+        account = one.daemon.parts.dispatcher.progress.account
+        two.store.set_meta(BASELINE, Baseline(account, EXACT, purchase).as_data())
+        one.store.changed_outside()
+        prover = prover_of(one, NOTHING_BEGUN)
+        prover.inquire(0.5, exact=True)
+        assert (prover.begun.inquiry is None) is bool(purchase)
+        assert found.asked("SELECT outcome FROM purchases") == ["refused"]
