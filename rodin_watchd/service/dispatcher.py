@@ -616,7 +616,7 @@ class Dispatcher:
         return [intent.job for intent in chosen]
 
     def _placed(self, intents: Sequence[Transition], sending: int, now: float) -> Iterator[Transition]:
-        """Yield the intents for which there is a place, also beside older sets of other roots; a job that is found in `uploading` has one."""
+        """Yield the intents for which there is a place, also next to older sets of other roots; a job that is found in `uploading` has one."""
         wanted, name = self._job_store.places_wanted_elsewhere(), self._account.name
         places = self._free_places(now)
         room = self._account.room(sending) if wanted else len(intents)
