@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -281,3 +282,12 @@ def test_a_takeover_finds_what_the_owner_has_written(address: Address, owner: Ow
     with opened(address) as store, machine.lease(store):
         led(store, a_job(), S.CLAIMED)
         assert store.meta(MOVED_FROM)
+
+
+def test_all_daemons_go_by_one_clock(address: Address) -> None:
+    """The server's: a machine that is minutes behind waits for nothing that another one has written."""
+    with closing(PostgresStore(address, now=lambda: time.time() - 120)) as store:
+        assert 115 < store.ahead_seconds < 125
+        with Machine("a").lease(store) as lease:
+            lease.confirm()
+            assert 115 < store.ahead_seconds < 125

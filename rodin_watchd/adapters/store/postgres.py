@@ -84,6 +84,7 @@ _VERSIONS: Final = "SELECT version, (to_jsonb(store) ->> 'oldest')::int FROM sto
 """The number of the schema, and that of the oldest program that can use it: the first schema did not say."""
 
 _VERSION: Final = "SELECT coalesce(sum(written), 0) FROM writings"
+_NOW: Final = "SELECT extract(epoch FROM clock_timestamp())"
 _ROOT: Final = """
     SELECT id, place, daemon, process, fence, renewed,
         CASE WHEN daemon = '' THEN 0 ELSE greatest(extract(epoch FROM until - clock_timestamp()), 0) END::double precision AS left_seconds
@@ -97,7 +98,7 @@ _TAKE: Final = """
 """
 _EXTEND: Final = """
     UPDATE roots SET renewed = renewed + 1, until = clock_timestamp() + make_interval(secs => :seconds)
-    WHERE id = :root AND fence = :fence
+    WHERE id = :root AND fence = :fence RETURNING extract(epoch FROM clock_timestamp())
 """
 _FREE: Final = "UPDATE roots SET daemon = '', process = '', until = '-infinity' WHERE id = :root AND fence = :fence"
 _FENCE: Final = "SELECT process, fence FROM roots WHERE id = :root"
@@ -369,6 +370,8 @@ class PostgresStore(_PostgresReading, StoredWriter):
         self._alone = alone
         self._choose = choose
         self.root_id = ""
+        self.ahead_seconds = 0.0
+        """How far the server's clock is ahead of this machine's: all daemons of the store go by that one."""
         self._fence: int | None = None  # that of the root, when it was taken
         self._writer = {"writer": "root"}
         self._written: int | None = None  # by this object, and those before it
@@ -385,8 +388,9 @@ class PostgresStore(_PostgresReading, StoredWriter):
 
     def _prepared(self, found: psycopg.Connection[StoredRow]) -> None:
         self._hold(found)
+        self._compare_clocks(found.execute(_NOW).fetchall())
         if self._written is None:
-            self._refuse_other_time(found)
+            self._refuse_other_time()
             self._migrate(found)
             self.root_id = self._choose(_known_roots(found))
             self._writer = {"writer": f"root {self.root_id}"}
@@ -398,11 +402,13 @@ class PostgresStore(_PostgresReading, StoredWriter):
             version_of(found, self._database)
         self._database.see_root(found, self.root_id)
 
-    def _refuse_other_time(self, found: psycopg.Connection[StoredRow]) -> None:
-        """Raise JournalError where the clocks are far apart: days of budgets, leases and histories would make no sense."""
-        there = float(found.execute("SELECT extract(epoch FROM clock_timestamp())").fetchall()[0][0])
-        if abs(there - self._now()) > _CLOCKS_APART_SECONDS:
-            minutes = abs(there - self._now()) / 60
+    def _compare_clocks(self, there: Sequence[StoredRow]) -> None:
+        self.ahead_seconds = float(there[0][0]) - self._now()
+
+    def _refuse_other_time(self) -> None:
+        """Raise JournalError where the clocks are far apart: files and logs would make no sense."""
+        if abs(self.ahead_seconds) > _CLOCKS_APART_SECONDS:
+            minutes = abs(self.ahead_seconds) / 60
             raise JournalError(
                 f"The clock of this machine and that of {self._database.shown} are {minutes:.0f} minutes apart.",
                 advice="Let the network set both: `timedatectl set-ntp true` on each machine.",
@@ -496,8 +502,9 @@ class PostgresStore(_PostgresReading, StoredWriter):
         """Keep the root for so long from now. Raises FencedError where another daemon has it, StoreAwayError."""
         with self._database.in_words("cannot be written"):
             mine = {"root": self.root_id, "fence": self._fence, "seconds": seconds}
-            if not self._database.run(_EXTEND, mine).rowcount:
+            if not (there := self._database.run(_EXTEND, mine).fetchall()):
                 raise self._fenced()
+        self._compare_clocks(there)
 
     def free_root(self) -> None:
         """Let a standby have the root at once: this daemon does nothing more. A root that it did not adopt is forgotten.
@@ -543,7 +550,7 @@ class PostgresStore(_PostgresReading, StoredWriter):
 
     def shared_now(self) -> float | None:
         """Return the instant (UTC) by the server's clock."""
-        return float(self._value("SELECT extract(epoch FROM clock_timestamp())"))
+        return float(self._value(_NOW))
 
     @property
     def changes(self) -> int:
@@ -662,7 +669,9 @@ class PostgresStore(_PostgresReading, StoredWriter):
     def _was_stored(self, away: StoreAwayError) -> bool:
         """Return whether the commit that the network cut off is durable. Raises JournalError where nobody can say.
 
-        The lock waits for the old connection's end: until then the server may still store it.
+        The lock waits for the old connection's end: until then the server may still store it. What is asked is committed with a
+        change of its own, which a standby of the server that must have everything has to have as well: before that, what the server
+        shows may be lost with it.
         """
         until = time.monotonic() + _FOUND_OUT_SECONDS
         while True:
@@ -672,6 +681,7 @@ class PostgresStore(_PostgresReading, StoredWriter):
                     with found.transaction():
                         found.execute(in_postgres(_LOCK), {"what": _BOOK})
                         written = self._written_in(found)
+                        found.execute(_TELL_OTHERS)
                 break
             except DiskError as error:
                 if time.monotonic() >= until:
