@@ -55,6 +55,7 @@ class BudgetDay:
         self._offset = clock.now() - clock.monotonic()
         self._stored = self.stored()
         self._day = self._stored and self._stored.found(clock.now())
+        self._moved = 0.0  # by others, and not seen by this one's clock yet; seconds
 
     def today(self) -> Day:
         """Return the day; what changed is made durable first. To be asked for in each tick, so that no step is missed.
@@ -63,22 +64,32 @@ class BudgetDay:
         """
         now = self._clock.now()
         offset = now - self._clock.monotonic()
-        day, stored = self._day_at(now, offset), self._stored
-        if _differs(day, stored):
+        known = self.stored()
+        day, moved = self._day_at(known, now, offset)
+        if _differs(day, known):
             with self._store.together(decides=True):  # no two daemons begin it after different purchases
-                day = self._day_at(now, offset)
+                known = self.stored()
+                day, moved = self._day_at(known, now, offset)
                 self._store.set_meta(BUDGET_DAY, day)
-            stored = day
-        self._offset, self._day, self._stored = offset, day, stored
+            known = day
+        self._offset, self._day, self._stored, self._moved = offset, day, known, moved
         return day
 
-    def _day_at(self, now: float, offset: float) -> Day:
-        """Return the day at an instant, as it goes on from what this daemon or another one has stored last."""
-        known = self.stored()
-        before = self._day if known == self._stored else known
-        # Where the clock was set or adjusted, the day moves with it: its age stays true.
-        moved = before and before.moved(offset - self._offset)
-        return day_of(moved, now, self.zone, self._store.newest_purchase())
+    def _day_at(self, known: Day | None, now: float, offset: float) -> tuple[Day, float]:
+        """Return the day as it goes on from what is stored, and by how much others have moved it more than this daemon's clock.
+
+        Where the clock was set or adjusted, the day moves with it: its age stays true. Daemons that share a store share its clock, and
+        each of them sees when that is set: the first one moves the day.
+        """
+        before, ahead = self._day, self._moved
+        if known is not None and known != self._stored:
+            is_same = before is not None and before.after_purchase == known.after_purchase
+            ahead = ahead + known.began_at - before.began_at if before and is_same else 0.0
+            before = known
+        step = offset - self._offset
+        done = min(max(step, 0.0), max(ahead, 0.0)) + max(min(step, 0.0), min(ahead, 0.0))
+        going_on = before and before.moved(step - done)
+        return day_of(going_on, now, self.zone, self._store.newest_purchase()), ahead - done
 
     def stored(self) -> Day | None:
         """Return the day as the store has it: within a transaction that decides, what all daemons go by."""

@@ -156,6 +156,23 @@ def test_no_day_begins_twice(address: Address) -> None:
         assert days[1].today() == first == days[1].stored()
 
 
+@pytest.mark.parametrize("seconds", [7200.0, -7200.0])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_clock_that_all_share_moves_the_day_once(address: Address, first: int, seconds: float) -> None:
+    """Whoever sees first that it was set: the day is as old as before."""
+    with closing(PostgresStore(address, lambda _known: "one")) as one, closing(PostgresStore(address)) as two:
+        hands, stores = (Hands(), Hands()), (one, two)
+        days = [BudgetDay(store, UTC, hand.clock()) for store, hand in zip(stores, hands, strict=True)]
+        began_at = days[0].today().began_at
+        for number in (first, 1 - first):
+            hands[number].jump_seconds = seconds
+            for _ in range(3):
+                for store, day in zip(stores, days, strict=True):
+                    store.changed_outside()
+                    day.today()
+        assert [day.today().began_at - began_at for day in days] == [seconds, seconds]
+
+
 # ---- places at the vendor, and calls --------------------------------------------------------------------------------
 
 
