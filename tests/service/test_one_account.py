@@ -164,6 +164,8 @@ def test_a_clock_that_all_share_moves_the_day_once(address: Address, first: int,
         hands, stores = (Hands(), Hands()), (one, two)
         days = [BudgetDay(store, UTC, hand.clock()) for store, hand in zip(stores, hands, strict=True)]
         began_at = days[0].today().began_at
+        two.changed_outside()
+        assert days[1].today().began_at == began_at
         for number in (first, 1 - first):
             hands[number].jump_seconds = seconds
             for _ in range(3):
