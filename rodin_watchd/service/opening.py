@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from rodin_watchd.adapters.heartbeat import is_sign, sign_path
-from rodin_watchd.adapters.host import filesystem_of, local_zone
-from rodin_watchd.adapters.ownership import Lease, Lock, is_lock
+from rodin_watchd.adapters.heartbeat import is_sign, leave_heartbeat, sign_path
+from rodin_watchd.adapters.host import filesystem_of, local_zone, since_boot
+from rodin_watchd.adapters.ownership import Lease, Lock, holder, is_lock, myself
 from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.adapters.spool.mounts import root_id_in
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.adapters.store.backup import (
@@ -27,12 +30,14 @@ from rodin_watchd.adapters.store.factory import copy_old_jobs, open_database, op
 from rodin_watchd.adapters.store.files import finish, make_private
 from rodin_watchd.adapters.store.sqlite import Journal, Tell, silent
 from rodin_watchd.config import Config
+from rodin_watchd.core.health import Health
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import PAUSES, after_start, remembered_pauses, stored_pauses
-from rodin_watchd.core.proof import BASELINE
+from rodin_watchd.core.proof import LOSSES
+from rodin_watchd.core.roots import process_in_words
 from rodin_watchd.core.store import COPIED_AT, MOVED_FROM, MOVED_TO, TOO_OLD, Announcer, Store
-from rodin_watchd.errors import DiskError, JournalError
+from rodin_watchd.errors import AlreadyRunningError, DiskError, ForeignFileError, JournalError
 from rodin_watchd.own_file import refuse_foreign_at
 from rodin_watchd.service.budget import BudgetDay
 from rodin_watchd.service.clock import Clock
@@ -43,6 +48,7 @@ from rodin_watchd.service.journal_guard import (
     Hold,
     JournalCheck,
     JournalGuard,
+    RootLease,
     StateFolder,
     StoreGuard,
     stamp_of,
@@ -52,7 +58,7 @@ from rodin_watchd.service.mounts import MountKeeper, Standing
 from rodin_watchd.service.orphans import Orphans
 from rodin_watchd.service.snapshot import Monitor
 from rodin_watchd.service.web_page import WebPage
-from rodin_watchd.settings import Address, StorePlace, lease_path, lock_path, store_place
+from rodin_watchd.settings import StorePlace, lease_path, lock_path, store_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,42 +73,56 @@ class Base:
     budget_day: BudgetDay
     submit_count: SubmitCount
     page: WebPage
+    clock: Clock
+    """The service's clock: where several daemons share the store, its now is theirs."""
+    is_sure: Callable[[], bool]
+    """Whether nobody else can serve the root by now, without a look; any thread."""
     begin: Callable[[str, Announcer], None]
     """The repairs of a start, for an account: once, before any worker runs; plugins are owed calls for what they do, and from then on."""
 
 
 @contextlib.contextmanager
 def opened(
-    config: Config, clock: Clock, wait: Callable[[float], None], web_command: Sequence[str] = (), tell: Tell = silent
+    config: Config,
+    clock: Clock,
+    wait: Callable[[float], None],
+    web_command: Sequence[str] = (),
+    tell: Tell = silent,
+    stand_by: Callable[[str], None] = lambda _words: None,
 ) -> Iterator[Base]:
     """Give the journal and the folders, held against a second daemon until the end; `web_command` starts the page in the browser.
 
-    `tell` is called before what takes long (`sqlite.Tell`).
+    `tell` is called before what takes long (`sqlite.Tell`), `stand_by` every second while another daemon serves the root.
 
     Raises OwnerError (ConfigError for a group that cannot be given, and for metrics that cannot be served), DiskError, RootAwayError. Into a root that is away nothing is written.
     """
     spool = Spool(config.folders.root, sharing_of(config.output.file_mode, config.output.group))
-    place = store_place(config, os.environ)
+    place = store_place(config, os.environ, root_id_in)
     path = place.path
     if not os.path.exists(path.with_name("lock") if place.address else path):  # noqa: PTH110 - unlike Path.exists, False also where we may not look
         spool.mounts.refuse_bare()  # before the journal's folder is made, which may be in it
     with contextlib.ExitStack() as stack:
         _make_place(place)
         _refuse_foreign(place)
-        first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
+        first = stack.enter_context(_own_lock(place))
         own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
-        kept = _database(place.address, stack) if place.address else _journal(path, clock, own_holds, stack, tell)
-        store, job_store = kept.store, kept.job_store
+        kept = (
+            _database(place, clock, wait, stack, stand_by)
+            if place.address
+            else _journal(path, clock, own_holds, stack, tell)
+        )
+        store, job_store, clock = kept.store, kept.job_store, kept.clock
         refuse_moved(store, place)
         stack.callback(kept.guard.end)
-        mounts_keeper = MountKeeper(spool.mounts, job_store, store, place, clock.now)
+        mounts_keeper = MountKeeper(spool.mounts, job_store, store, place, clock.now, kept.root_id)
         knew_root = mounts_keeper.knows_root
         if knew_root:
             mounts_keeper.find()
         else:
             spool.mounts.refuse_bare()
         spool.prepare(mounts_keeper.may_make)
-        holds = [*own_holds, *_root_holds(config, path, clock, wait, stack)]
+        # A lease keeps every daemon off that has this store; the mark, which names the store, all others.
+        holds = [*own_holds, *(() if kept.lease else _root_holds(config, path, clock, wait, stack))]
         if not mounts_keeper.knows_root:
             mounts_keeper.adopt()  # who serves it now is named before anybody can know its journal
         meter = stack.enter_context(metered(config, lambda: open_reader(place), clock))
@@ -130,10 +150,12 @@ def opened(
         keepers = (Housekeeping(job_store, store, kept.backup, clock, daily), Monitor(sign_path(path), meter))
         checks = kept.checks(daily)
         holds += (kept.guard, *checks)  # the guard writes: not before everything else is held
-        standing = Standing(mounts_keeper, holds, kept.guard, checks, *keepers, remake_work)
-        money = (BudgetDay(store, local_zone(), clock), SubmitCount(spool.mounts))
+        standing = Standing(mounts_keeper, holds, kept.guard, checks, *keepers, remake_work, kept.lease)
+        money = BudgetDay(store, local_zone(), clock), SubmitCount(spool.mounts)
         page = stack.enter_context(contextlib.closing(WebPage(config, web_command, clock)))
-        base = Base(spool, partial(copy_old_jobs, place), store, job_store, standing, *money, page, begin)
+        base = Base(
+            spool, partial(copy_old_jobs, place), store, job_store, standing, *money, page, clock, kept.owns(), begin
+        )
         yield base
 
 
@@ -149,6 +171,20 @@ class _Kept(NamedTuple):
     checks: Callable[
         [Callable[[], None]], Sequence[Hold]
     ]  # hold everything up until that is known; then something is done
+    clock: Clock
+    lease: RootLease | None = None  # of the root, where several daemons share the store
+    root_id: str = ""  # that the store has for it
+
+    def owns(self) -> Callable[[], bool]:
+        """Begin to work with the root; return the check that nobody else can serve it."""
+        if self.lease is None:
+            return _always
+        self.lease.use()
+        return self.lease.is_sure
+
+
+def _always() -> bool:
+    return True
 
 
 def _journal(path: Path, clock: Clock, holds: Sequence[Hold], stack: contextlib.ExitStack, tell: Tell) -> _Kept:
@@ -174,13 +210,34 @@ def _journal(path: Path, clock: Clock, holds: Sequence[Hold], stack: contextlib.
     def report_start() -> None:
         guard.report_finished(finished)
 
-    return _Kept(journal, job_store, guard, report_start, backup, lambda: journal.is_checked, checks)
+    return _Kept(journal, job_store, guard, report_start, backup, lambda: journal.is_checked, checks, clock)
 
 
-def _database(address: Address, stack: contextlib.ExitStack) -> _Kept:
-    """Open the store in a database, whose backup is the studio's own."""
-    store = stack.enter_context(contextlib.closing(open_database(address)))
-    return _Kept(store, JobStore(store), DatabaseGuard(store), lambda: None, None, lambda: True, lambda _then: [])
+def _database(
+    place: StorePlace,
+    clock: Clock,
+    wait: Callable[[float], None],
+    stack: contextlib.ExitStack,
+    stand_by: Callable[[str], None],
+) -> _Kept:
+    """Open the store in a database, whose backup is the studio's own, and own the root; waits while another daemon has it."""
+    store = stack.enter_context(contextlib.closing(open_database(place)))
+    daemon = f"{socket.gethostname()}:{place.path.parent}"
+
+    def waiting(why: str) -> None:
+        with contextlib.suppress(DiskError, ForeignFileError, OSError):
+            leave_heartbeat(sign_path(place.path), Health.of_standby(clock.now(), clock.monotonic(), why))
+        stand_by(why)
+
+    assert place.root is not None  # noqa: S101 - a configuration's place has one
+    lease = stack.enter_context(RootLease(store, myself(), daemon, place.root.place, since_boot, wait, waiting))
+
+    def checks(_then: Callable[[], None]) -> Sequence[Hold]:
+        return [lease]
+
+    job_store, guard = JobStore(store), DatabaseGuard(store)
+    shared = replace(clock, now=lambda: clock.now() + store.ahead_seconds)
+    return _Kept(store, job_store, guard, lambda: None, None, lambda: True, checks, shared, lease, store.root_id)
 
 
 def _root_holds(
@@ -200,7 +257,9 @@ def _root_holds(
 def _repair(base: Base, now: float, account: str, *, knew_root: bool) -> None:
     """Bring the store in line with what a run before has left, and with what the root knows of it."""
     if base.standing.mounts_keeper.copied:
-        base.store.set_meta(BASELINE, None)  # what was bought elsewhere since is in no sum
+        base.store.set_meta(
+            LOSSES, int(base.store.meta(LOSSES) or 0) + 1
+        )  # what was bought elsewhere since is in no sum
     _find_lost(base, base.submit_count.read(), now, account, knew_root=knew_root)
     base.submit_count.keep(base.job_store.submits)
     base.store.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
@@ -236,6 +295,17 @@ def _find_lost(base: Base, submits: int, now: float, account: str, *, knew_root:
     if loss:
         message += f" {loss.counted}: today's budget counts them as spent."
     job_store.report("restored", message, now, subject="journal")
+
+
+def _own_lock(place: StorePlace) -> Lock:
+    """Return the lock next to the journal: two roots must not share one, and daemons on one database no state folder."""
+    lock = Lock(place.path.with_name("lock"))
+    if place.address and (found := holder(place.path.with_name("lock"))) is not None:
+        raise AlreadyRunningError(
+            f"Another rodin_watchd ({process_in_words(json.dumps(found))}) uses the state folder {place.path.parent}.",
+            advice="Stop that one; or give each daemon a folder of its own, on a local disk: set folders.state.",
+        )
+    return lock
 
 
 def _make_place(place: StorePlace) -> None:
