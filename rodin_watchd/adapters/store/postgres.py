@@ -98,9 +98,9 @@ _TAKE: Final = """
 """
 _EXTEND: Final = """
     UPDATE roots SET renewed = renewed + 1, until = clock_timestamp() + make_interval(secs => :seconds)
-    WHERE id = :root AND fence = :fence RETURNING extract(epoch FROM clock_timestamp())
+    WHERE id = :root AND (fence, process) = (:fence, :process) RETURNING extract(epoch FROM clock_timestamp())
 """
-_FREE: Final = "UPDATE roots SET daemon = '', process = '', until = '-infinity' WHERE id = :root AND fence = :fence"
+_FREE: Final = "UPDATE roots SET daemon = '', process = '', until = '-infinity' WHERE id = :root AND (fence, process) = (:fence, :process)"
 _FENCE: Final = "SELECT process, fence FROM roots WHERE id = :root"
 _KEEP_PLACE: Final = (
     "INSERT INTO root_places VALUES (:place, :root) ON CONFLICT (place) DO UPDATE SET root = excluded.root"
@@ -112,12 +112,12 @@ _TELL_OTHERS: Final = """
     INSERT INTO writings AS known VALUES ('daemons', 1) ON CONFLICT (writer) DO UPDATE SET written = known.written + 1
 """
 _TAKE_OVER: Final = """
-    INSERT INTO taken_over SELECT id, :daemon, :process FROM jobs WHERE state = 'submitting'
-    ON CONFLICT (job_id) DO UPDATE SET daemon = excluded.daemon, process = excluded.process
-"""
+    INSERT INTO taken_over SELECT purchases.id, :daemon, :process
+    FROM jobs JOIN purchases ON job_id = jobs.id AND outcome = 'open' WHERE state = 'submitting' ON CONFLICT DO NOTHING
+"""  # who was silent first is the one that was sending it
 _MAY_BE_SENT: Final = """
-    SELECT job_id, taken_over.process FROM taken_over JOIN jobs ON jobs.id = job_id
-    WHERE state IN ('submitting', 'held')
+    SELECT job_id, process FROM taken_over JOIN purchases ON purchases.id = purchase JOIN jobs ON jobs.id = job_id
+    WHERE outcome = 'open' AND state IN ('submitting', 'held')
         AND NOT EXISTS (SELECT 1 FROM daemons WHERE daemons.id = taken_over.daemon AND daemons.process <> taken_over.process)
 """
 _HOLDER: Final = f"""
@@ -372,7 +372,8 @@ class PostgresStore(_PostgresReading, StoredWriter):
         self.root_id = ""
         self.ahead_seconds = 0.0
         """How far the server's clock is ahead of this machine's: all daemons of the store go by that one."""
-        self._fence: int | None = None  # that of the root, when it was taken
+        self._fence: int | None = None  # that of the root, when it was taken …
+        self._process = ""  # … by this process
         self._writer = {"writer": "root"}
         self._written: int | None = None  # by this object, and those before it
         self._changed = 0
@@ -496,13 +497,12 @@ class PostgresStore(_PostgresReading, StoredWriter):
                 _TAKE, {**named, "daemon": me.daemon, "process": me.process, "seconds": seconds}
             )
             self._write(_KEEP_PLACE, named)
-        self._fence = fence
+        self._fence, self._process = fence, me.process
 
     def extend_root(self, seconds: float) -> None:
         """Keep the root for so long from now. Raises FencedError where another daemon has it, StoreAwayError."""
         with self._database.in_words("cannot be written"):
-            mine = {"root": self.root_id, "fence": self._fence, "seconds": seconds}
-            if not (there := self._database.run(_EXTEND, mine).fetchall()):
+            if not (there := self._database.run(_EXTEND, {**self._mine, "seconds": seconds}).fetchall()):
                 raise self._fenced()
         self._compare_clocks(there)
 
@@ -511,12 +511,17 @@ class PostgresStore(_PostgresReading, StoredWriter):
 
         Raises DiskError: then the lease ends by itself.
         """
-        mine = {"root": self.root_id, "fence": self._fence}
+        mine = self._mine
         with self._database.in_words("cannot be written"):
             if not self._database.run(_FREE, mine).rowcount or self.meta(ROOT_ID):
                 return
             self._database.run("DELETE FROM root_places WHERE root = :root", mine)
             self._database.run("DELETE FROM roots WHERE id = :root", mine)
+
+    @property
+    def _mine(self) -> Values:
+        # The number alone is not enough: after a failover that lost a takeover, the next one has the same.
+        return {"root": self.root_id, "fence": self._fence, "process": self._process}
 
     def may_be_sent(self) -> Mapping[str, str]:
         """Return the jobs that a process was submitting which fell silent, with that, as long as nobody knows that it has ended."""
@@ -643,7 +648,7 @@ class PostgresStore(_PostgresReading, StoredWriter):
         if self._fence is None:
             return
         found = self._database.run(_FENCE, {"root": self.root_id}).fetchall()
-        if not found or found[0]["fence"] != self._fence:
+        if not found or (found[0]["fence"], found[0]["process"]) != (self._fence, self._process):
             raise self._fenced()
 
     def _end(self) -> None:
