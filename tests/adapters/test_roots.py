@@ -212,6 +212,43 @@ def test_what_a_silent_owner_was_sending_may_still_leave(address: Address, owner
         assert not store.may_be_sent()
 
 
+def test_the_first_silent_process_is_the_one_that_was_sending(address: Address, owner: Owner) -> None:
+    """One that takes the root over and ends before it has moved the job has sent nothing of it."""
+    job = submitting(owner[0])
+    with opened(address) as store:
+        second = Machine("b").lease(store)
+        second.__enter__()
+        second.use()
+    with opened(address) as store, Machine("c").lease(store):
+        with opened(address, "r1") as again, pytest.raises(GaveUpError):
+            Machine("b").lease(again, process=2, patience_seconds=5).__enter__()
+        store.changed_outside()
+        assert store.may_be_sent().keys() == {job.id}
+        assert '"host": "a"' in store.may_be_sent()[job.id]
+
+
+def test_the_next_submit_of_a_job_is_another_one(address: Address, owner: Owner) -> None:
+    """What a silent process was sending once says nothing about what was sent after that was decided."""
+    job = submitting(owner[0])
+    with opened(address) as store, Machine("b").lease(store):
+        led(store, job, S.HELD, S.STAGED, S.UPLOADING, S.SUBMITTING)
+        assert not store.may_be_sent()
+
+
+def test_a_number_that_another_process_has_as_well_is_not_enough(
+    cluster: Cluster, address: Address, owner: Owner
+) -> None:
+    """A failover that loses a takeover lets the next one have its number."""
+    store, _, lease = owner
+    asked(cluster, address, "UPDATE rodin_watchd.roots SET process = '{}' RETURNING fence")
+    with pytest.raises(FencedError):
+        store.commit([Transition(a_job(), "claimed")], NOW)
+    with pytest.raises(FencedError):
+        lease.confirm()
+    lease.free()
+    assert asked(cluster, address, "SELECT daemon <> '' FROM rodin_watchd.roots") == [(True,)]
+
+
 def test_of_an_owner_that_has_ended_nothing_leaves(address: Address, owner: Owner) -> None:
     """It has let the root go, or its process on this very machine is gone."""
     submitting(owner[0])

@@ -536,7 +536,8 @@ class PostgresStore(_PostgresReading, StoredWriter):
                 self._database.run("DELETE FROM roots WHERE id = :root", self._mine)
 
     @property
-    def _mine(self) -> Mapping[str, object]:
+    def _mine(self) -> Values:
+        # The number alone is not enough: after a failover that lost a takeover, the next one has the same.
         return {"root": self.root_id, "fence": self._fence, "process": self._process}
 
     def may_be_sent(self) -> Mapping[str, str]:
