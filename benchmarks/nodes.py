@@ -2,7 +2,7 @@
 
 A private PostgreSQL on the disk, real daemons, and the emulator. Costs of the database are the CPU of the server's process for
 one connection. An *idle* daemon serves a root without work, in a store with so many roots, while another one writes ten times a
-second: what it knows of the others is then read anew in each tick. The simulation takes what was measured in the same run:
+second: what it has read of the others is then read again in each tick. The simulation takes what was measured in the same run:
 ticks, renewals and moves come to a server with so many cores, moves one after the other by the store's lock; the vendor's calls
 bound how many sets there are.
 """
