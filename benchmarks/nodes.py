@@ -218,9 +218,9 @@ class Work:
 def _throughput(server: _Server, daemons: int, sets: int) -> Work:
     """Have each of so many daemons, with a root of its own, work off so many sets; the vendor answers at once."""
     with (
-        contextlib.ExitStack() as stack,
         emulator() as base_url,
         _database(server, f"work_{daemons}") as name,
+        contextlib.ExitStack() as stack,  # last: a daemon whose database is gone waits before it ends
     ):
         homes = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(daemons)]
         for number, home in enumerate(homes):

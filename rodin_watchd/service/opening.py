@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rodin_watchd.adapters.heartbeat import is_sign, leave_heartbeat, sign_path
 from rodin_watchd.adapters.host import filesystem_of, local_zone, since_boot
-from rodin_watchd.adapters.ownership import Lease, Lock, holder, is_lock, myself
+from rodin_watchd.adapters.ownership import Lease, Lock, holder, id_of_daemon, is_lock, myself
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.mounts import root_id_in
 from rodin_watchd.adapters.spool.sharing import sharing_of
@@ -222,7 +222,7 @@ def _database(
 ) -> _Kept:
     """Open the store in a database, whose backup is the studio's own, and own the root; waits while another daemon has it."""
     store = stack.enter_context(contextlib.closing(open_database(place)))
-    daemon = f"{socket.gethostname()}:{place.path.parent}"
+    daemon = f"{socket.gethostname()}:{place.path.parent}:{id_of_daemon(place.path.parent)}"
 
     def waiting(why: str) -> None:
         with contextlib.suppress(DiskError, ForeignFileError, OSError):
