@@ -144,7 +144,8 @@ def opened(
         def begin(account: str, announcer: Announcer) -> None:
             job_store.announce_to(announcer)
             kept.report_start()
-            _repair(base, clock.now(), account, knew_root=knew_root)
+            process = kept.lease.serving.process if kept.lease else ""
+            _repair(base, clock.now(), account, process, knew_root=knew_root)
             daily()
 
         keepers = (Housekeeping(job_store, store, kept.backup, clock, daily), Monitor(sign_path(path), meter))
@@ -254,8 +255,15 @@ def _root_holds(
     yield stack.enter_context(Lease(lease_path(config), clock.monotonic, wait, is_needed=is_leased))
 
 
-def _repair(base: Base, now: float, account: str, *, knew_root: bool) -> None:
-    """Bring the store in line with what a run before has left, and with what the root knows of it."""
+def _repair(base: Base, now: float, account: str, process: str, *, knew_root: bool) -> None:
+    """Bring the store in line with what a run before has left, and with what the root knows of it.
+
+    `process`: which one serves the root from now on, where several could; "" else.
+    """
+    if process:
+        base.submit_count.mark(
+            process
+        )  # before the count is read: who still counts sees the mark, or is seen by its count
     if base.standing.mounts_keeper.copied:
         base.store.set_meta(
             LOSSES, int(base.store.meta(LOSSES) or 0) + 1
