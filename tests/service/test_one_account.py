@@ -125,6 +125,23 @@ def test_eight_daemons_spend_the_last_half_credit_of_the_day_once(tmp_path: Path
         assert found.asked("SELECT count(*) FROM all_meta WHERE key = 'budget-day'") == [1]
 
 
+def test_what_is_promised_to_a_set_is_spent_for_other_roots(tmp_path: Path, cluster: Cluster) -> None:
+    """A set of two jobs was afforded as a whole: the second one is bought, whoever wants the credits meanwhile."""
+    with emulated() as vendor, studio(tmp_path, cluster, vendor, 2, budget={"per_day_credits": 1}) as found:
+        one, two = found.shops
+        one.drop_set("pair", "seeds = [1, 2]\n")
+        one.until(lambda: State.UPLOADING in one.states().values())
+        two.drop_set("late")
+        two.ticks(8, step_seconds=1.0)
+        two.idle()
+        assert vendor.charges <= 1
+        one.idle()
+        two.idle()
+        assert vendor.charges == 2
+        assert State.ARCHIVED not in two.states().values()
+        assert "today's budget of 1 credit" in two.status()
+
+
 def test_eight_daemons_send_no_set_that_the_account_cannot_pay(tmp_path: Path, cluster: Cluster) -> None:
     """Each has read the same balance; what the others have begun to buy since is taken off it."""
     with emulated(balance=Decimal("0.5")) as vendor, studio(tmp_path, cluster, vendor, EIGHT) as found:
