@@ -501,6 +501,9 @@ class Prover:
             message = "A submit's answer was lost: the balance is read to find out whether it was charged."
             self._job_store.report("inquiry", message, self._now(), subject="balance")
             self._inquiry = self._inquiry or Inquiry(self._monotonic())
+        elif undecided and self._inquiry and held - self._held:
+            # It joins, and what was read before may be older than its last bytes: a silent process has sent until it ended.
+            self._inquiry = replace(self._inquiry, quiet_at=None, readings=())
         elif not undecided and self._undecided:
             self._job_store.report("inquiry-ended", "A person has decided.", self._now(), subject="balance")
             self._inquiry = None  # begun again, if there are refusals to look into

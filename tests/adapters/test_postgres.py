@@ -317,6 +317,8 @@ class Cutter:
         self._server = server
         self.reaches = True  # the server gets the commit that is cut off
         self.cut_next = threading.Event()
+        self.meanwhile: Callable[[], None] = lambda: None  # happens before the client finds out
+        self._cuts = threading.Lock()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / server.name))
         self._listener.listen()
@@ -347,12 +349,17 @@ class Cutter:
                     data = source.recv(65536)
                     if data and is_cut(data):
                         self.cut_next.clear()
-                        source.shutdown(socket.SHUT_RDWR)  # the client is cut off first
+                        with self._cuts:
+                            if not self.reaches:
+                                target.shutdown(socket.SHUT_RDWR)
+                            self.meanwhile()
+                            source.shutdown(socket.SHUT_RDWR)  # the client is cut off first
                         if self.reaches:
                             target.sendall(data)
                         return
                     if not data:
-                        return
+                        with self._cuts:
+                            return
                     target.sendall(data)
                 except OSError:
                     return

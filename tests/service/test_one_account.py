@@ -402,6 +402,31 @@ def test_a_proof_that_another_root_disturbs_decides_nothing(tmp_path: Path, clus
         assert vendor.charges == 2
 
 
+def test_a_set_that_joins_a_proof_has_it_begin_again(tmp_path: Path, cluster: Cluster) -> None:
+    """A process that fell silent may have sent until it ended: what was read before that shows nothing of it."""
+    with (
+        emulated("submit-503@1", "submit-503@2", balance=EXACT) as vendor,
+        studio(tmp_path, cluster, vendor, 1, budget=SOLE) as found,
+    ):
+        (one,) = found.shops
+        one.drop_set("lost")
+        one.drop_set("silent")
+        one.until(lambda: set(one.states().values()) == {State.HELD})
+        found.asked("INSERT INTO daemons VALUES ('there', 'alive') RETURNING 1")
+        silent = f"SELECT id, 'there', 'alive' FROM purchases WHERE job_id = '{one.job('silent').id}'"  # noqa: S608 - an id
+        found.asked(f"INSERT INTO taken_over {silent} RETURNING 1")
+        found.asked("INSERT INTO writings VALUES ('there', 1) RETURNING 1")
+        while not readings_of(one):
+            one.ticks(1, step_seconds=1.0)
+            one.rest()
+        found.asked("UPDATE daemons SET process = 'ended' RETURNING 1")
+        found.asked("UPDATE writings SET written = 2 WHERE writer = 'there' RETURNING 1")
+        one.ticks(1)
+        assert readings_of(one) == ()
+        one.until(lambda: set(one.states().values()) == {State.ARCHIVED})
+        assert vendor.charges == 2
+
+
 def readings_of(shop: Shop) -> Sequence[Decimal]:
     """Return what a proof has read by now."""
     inquiry = shop.daemon.parts.dispatcher.progress.proving.inquiry

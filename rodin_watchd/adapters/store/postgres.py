@@ -79,6 +79,7 @@ _BOOK, _SERVICE, _SETUP, _COMMANDS = range(1, 5)
 
 _LOCK: Final = f"SELECT pg_advisory_xact_lock({LOCKS}, :what)"
 _WRITTEN: Final = "SELECT written FROM writings WHERE writer = :writer"
+_WRITTEN_FOR_GOOD: Final = "UPDATE writings SET written = written WHERE writer = :writer RETURNING written"
 _COUNT_WRITING: Final = "UPDATE writings SET written = written + 1 WHERE writer = :writer"
 _VERSIONS: Final = "SELECT version, (to_jsonb(store) ->> 'oldest')::int FROM store"
 """The number of the schema, and that of the oldest program that can use it: the first schema did not say."""
@@ -98,9 +99,11 @@ _TAKE: Final = """
 """
 _EXTEND: Final = """
     UPDATE roots SET renewed = renewed + 1, until = clock_timestamp() + make_interval(secs => :seconds)
-    WHERE id = :root AND fence = :fence RETURNING extract(epoch FROM clock_timestamp())
+    WHERE id = :root AND fence = :fence AND process = :process RETURNING extract(epoch FROM clock_timestamp())
 """
-_FREE: Final = "UPDATE roots SET daemon = '', process = '', until = '-infinity' WHERE id = :root AND fence = :fence"
+_FREE: Final = """
+    UPDATE roots SET daemon = '', process = '', until = '-infinity' WHERE id = :root AND fence = :fence AND process = :process
+"""
 _FENCE: Final = "SELECT process, fence FROM roots WHERE id = :root"
 _KEEP_PLACE: Final = (
     "INSERT INTO root_places VALUES (:place, :root) ON CONFLICT (place) DO UPDATE SET root = excluded.root"
@@ -112,12 +115,15 @@ _TELL_OTHERS: Final = """
     INSERT INTO writings AS known VALUES ('daemons', 1) ON CONFLICT (writer) DO UPDATE SET written = known.written + 1
 """
 _TAKE_OVER: Final = """
-    INSERT INTO taken_over SELECT id, :daemon, :process FROM jobs WHERE state = 'submitting'
-    ON CONFLICT (job_id) DO UPDATE SET daemon = excluded.daemon, process = excluded.process
+    INSERT INTO taken_over SELECT purchases.id, :daemon, :process FROM jobs JOIN purchases ON job_id = jobs.id
+        WHERE state = 'submitting' AND outcome = 'open'
+    ON CONFLICT (purchase) DO NOTHING
 """
+"""The first process that fell silent is the one that was sending: each submit is a purchase."""
+
 _MAY_BE_SENT: Final = """
-    SELECT job_id, taken_over.process FROM taken_over JOIN jobs ON jobs.id = job_id
-    WHERE state IN ('submitting', 'held')
+    SELECT job_id, taken_over.process FROM taken_over JOIN purchases ON purchases.id = purchase JOIN jobs ON jobs.id = job_id
+    WHERE outcome = 'open' AND state IN ('submitting', 'held')
         AND NOT EXISTS (SELECT 1 FROM daemons WHERE daemons.id = taken_over.daemon AND daemons.process <> taken_over.process)
 """
 _HOLDER: Final = f"""
@@ -378,6 +384,8 @@ class PostgresStore(_PostgresReading, StoredWriter):
         self.ahead_seconds = 0.0
         """How far the server's clock is ahead of this machine's: all daemons of the store go by that one."""
         self._fence: int | None = None  # that of the root, when it was taken
+        self._process = ""  # that took it: a failover to a server that knows less gives the same number twice
+        self._made_root = False  # nobody had ever served, or added it
         self._writer = {"writer": "root"}
         self._written: int | None = None  # by this object, and those before it
         self._changed = 0
@@ -397,14 +405,18 @@ class PostgresStore(_PostgresReading, StoredWriter):
         if self._written is None:
             self._refuse_other_time()
             self._migrate(found)
-            self.root_id = self._choose(_known_roots(found))
-            self._writer = {"writer": f"root {self.root_id}"}
-            insert = "INSERT INTO writings VALUES (:writer, 0) ON CONFLICT DO NOTHING"
-            found.execute(in_postgres(insert), self._writer)
             self._keep_moves(found)
-            self._written = self._written_in(found)
+            self._choose_root(found)
         else:
             version_of(found, self._database)
+            self._database.see_root(found, self.root_id)
+
+    def _choose_root(self, found: psycopg.Connection[StoredRow]) -> None:
+        self.root_id = self._choose(_known_roots(found))
+        self._writer = {"writer": f"root {self.root_id}"}
+        insert = "INSERT INTO writings VALUES (:writer, 0) ON CONFLICT DO NOTHING"
+        found.execute(in_postgres(insert), self._writer)
+        self._written = self._written_in(found)
         self._database.see_root(found, self.root_id)
 
     def _compare_clocks(self, there: Sequence[StoredRow]) -> None:
@@ -449,8 +461,8 @@ class PostgresStore(_PostgresReading, StoredWriter):
                 found.execute(script)
                 found.execute("UPDATE store SET version = %s", (version,))
 
-    def _written_in(self, found: psycopg.Connection[StoredRow]) -> int:
-        known = found.execute(in_postgres(_WRITTEN), self._writer).fetchall()
+    def _written_in(self, found: psycopg.Connection[StoredRow], query: str = _WRITTEN) -> int:
+        known = found.execute(in_postgres(query), self._writer).fetchall()
         return int(known[0][0]) if known else -1
 
     @staticmethod
@@ -471,9 +483,15 @@ class PostgresStore(_PostgresReading, StoredWriter):
     def seen_root(self) -> tuple[ServedRoot | None, int]:
         """Return the root as it is at this moment, None where nobody ever had it, and the number of the connection.
 
-        Another connection may lead to another server, which may know less.
+        Another connection may lead to another server, which may know less. Where nobody had it, it is chosen once more: another daemon
+        may have begun with this very store meanwhile. Raises UnknownRootError where that one serves another folder.
         """
-        return self.served(), self._database.opened
+        found = self.served()
+        if found is None:
+            with self._database.in_words("cannot be read"):
+                self._choose_root(self._database.connection())
+            found = self.served()
+        return found, self._database.opened
 
     def take_root(
         self, me: ServingProcess, place: str, seconds: float, seen: ServedRoot | None, *, ended: bool
@@ -486,6 +504,8 @@ class PostgresStore(_PostgresReading, StoredWriter):
         with self._transaction():
             self._written = self._written_in(self._database.connection())  # it has grown since this one stands by
             named = {"root": self.root_id, "place": place}
+            if seen is None and self._value("SELECT EXISTS (SELECT 1 FROM roots)"):
+                raise StandbyError("Another daemon was faster: the store has a root by now.")
             self._write("INSERT INTO roots (id, place) VALUES (:root, :place) ON CONFLICT DO NOTHING", named)
             self._rows(
                 "SELECT 1 FROM roots WHERE id = :root FOR UPDATE", named
@@ -501,27 +521,29 @@ class PostgresStore(_PostgresReading, StoredWriter):
                 _TAKE, {**named, "daemon": me.daemon, "process": me.process, "seconds": seconds}
             )
             self._write(_KEEP_PLACE, named)
-        self._fence = fence
+        self._fence, self._process, self._made_root = fence, me.process, seen is None
 
     def extend_root(self, seconds: float) -> None:
         """Keep the root for so long from now. Raises FencedError where another daemon has it, StoreAwayError."""
         with self._database.in_words("cannot be written"):
-            mine = {"root": self.root_id, "fence": self._fence, "seconds": seconds}
-            if not (there := self._database.run(_EXTEND, mine).fetchall()):
+            if not (there := self._database.run(_EXTEND, {**self._mine, "seconds": seconds}).fetchall()):
                 raise self._fenced()
         self._compare_clocks(there)
 
     def free_root(self) -> None:
-        """Let a standby have the root at once: this daemon does nothing more. A root that it did not adopt is forgotten.
+        """Let a standby have the root at once: this daemon does nothing more. A root that it made and did not adopt is forgotten.
 
         Raises DiskError: then the lease ends by itself.
         """
-        mine = {"root": self.root_id, "fence": self._fence}
-        with self._database.in_words("cannot be written"):
-            if not self._database.run(_FREE, mine).rowcount or self.meta(ROOT_ID):
-                return
-            self._database.run("DELETE FROM root_places WHERE root = :root", mine)
-            self._database.run("DELETE FROM roots WHERE id = :root", mine)
+        with self._database.in_words("cannot be written"), self._database.connection().transaction():
+            if self._database.run(_FREE, self._mine).rowcount and self._made_root and not self.meta(ROOT_ID):
+                self._database.run("DELETE FROM root_places WHERE root = :root", self._mine)
+                self._database.run("DELETE FROM roots WHERE id = :root", self._mine)
+
+    @property
+    def _mine(self) -> Values:
+        # The number alone is not enough: after a failover that lost a takeover, the next one has the same.
+        return {"root": self.root_id, "fence": self._fence, "process": self._process}
 
     def may_be_sent(self) -> Mapping[str, str]:
         """Return the jobs that a process was submitting which fell silent, with that, as long as nobody knows that it has ended."""
@@ -648,7 +670,7 @@ class PostgresStore(_PostgresReading, StoredWriter):
         if self._fence is None:
             return
         found = self._database.run(_FENCE, {"root": self.root_id}).fetchall()
-        if not found or found[0]["fence"] != self._fence:
+        if not found or (found[0]["fence"], found[0]["process"]) != (self._fence, self._process):
             raise self._fenced()
 
     def _end(self) -> None:
@@ -672,7 +694,7 @@ class PostgresStore(_PostgresReading, StoredWriter):
             self._database.drop()
 
     def _was_stored(self, away: StoreAwayError) -> bool:
-        """Return whether the commit that the network cut off is durable. Raises JournalError where nobody can say.
+        """Return whether the commit that the network cut off is durable. Raises JournalError where nobody can say, FencedError.
 
         The lock waits for the old connection's end: until then the server may still store it. What is asked is committed with a
         change of its own, which a standby of the server that must have everything has to have as well: before that, what the server
@@ -685,8 +707,9 @@ class PostgresStore(_PostgresReading, StoredWriter):
                     found = self._database.connection(at_once=True)
                     with found.transaction():
                         found.execute(in_postgres(_LOCK), {"what": _BOOK})
-                        written = self._written_in(found)
-                        found.execute(_TELL_OTHERS)
+                        self._refuse_fenced()  # else the writing that is counted may be a takeover
+                        # Written, not read: that is durable on a replica as well when this returns, and so is all before it.
+                        written = self._written_in(found, _WRITTEN_FOR_GOOD)
                 break
             except DiskError as error:
                 if time.monotonic() >= until:

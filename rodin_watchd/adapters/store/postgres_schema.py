@@ -415,8 +415,8 @@ _MIGRATIONS: Final = (
         renewed BIGINT NOT NULL DEFAULT 0, -- grows while that lives
         until TIMESTAMPTZ NOT NULL DEFAULT '-infinity' -- for people: who waits measures the time itself
     );
-    -- Jobs that a process was submitting which fell silent: while it may live, its last bytes may still leave.
-    CREATE TABLE taken_over (job_id $TEXT PRIMARY KEY, daemon $TEXT NOT NULL, process $TEXT NOT NULL);
+    -- Submits of a process that fell silent: while it may live, its last bytes may still leave.
+    CREATE TABLE taken_over (purchase BIGINT PRIMARY KEY REFERENCES purchases (id), daemon $TEXT NOT NULL, process $TEXT NOT NULL);
     CREATE TABLE root_places (place $TEXT PRIMARY KEY, root $TEXT NOT NULL REFERENCES roots (id));
     CREATE FUNCTION own_root() RETURNS TEXT LANGUAGE sql STABLE
         AS $$$$ SELECT coalesce(current_setting('$SETTING', true), '') COLLATE "C" $$$$;
