@@ -130,7 +130,7 @@ def test_what_is_promised_to_a_set_is_spent_for_other_roots(tmp_path: Path, clus
     with emulated() as vendor, studio(tmp_path, cluster, vendor, 2, budget={"per_day_credits": 1}) as found:
         one, two = found.shops
         one.drop_set("pair", "seeds = [1, 2]\n")
-        one.until(lambda: State.UPLOADING in one.states().values())
+        one.until(lambda: len(one.jobs()) == 2)
         two.drop_set("late")
         two.ticks(8, step_seconds=1.0)
         two.idle()
