@@ -542,7 +542,7 @@ def test_what_a_silent_process_sent_is_judged_when_it_is_known_to_have_ended(tmp
         [one] = found.shops
         one.drop_set("lost")
         one.until(one.is_in("lost", State.UPLOADING))
-        found.asked("INSERT INTO taken_over SELECT id, 'a', '{\"host\": \"a\", \"pid\": 1}' FROM purchases RETURNING 1")
+        found.asked('INSERT INTO taken_over SELECT id, \'a\', \'{"host": "a", "pid": 1}\' FROM purchases RETURNING 1')
         one.until(one.is_in("lost", State.HELD))
         for name in ("next", "last"):
             one.drop_set(name)
