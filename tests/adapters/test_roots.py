@@ -16,7 +16,7 @@ from clusters import Cluster, database
 from test_postgres import NOW, S, a_job, asked, cutting, end_connections, led
 
 from rodin_watchd.adapters.ownership import Holder
-from rodin_watchd.adapters.store.factory import SharedStore, open_database
+from rodin_watchd.adapters.store.factory import SharedStore, copy_store, open_database
 from rodin_watchd.adapters.store.postgres import PostgresReader, PostgresStore, add_root, insert_command
 from rodin_watchd.adapters.store.postgres_connection import LOCKS
 from rodin_watchd.core.store import MOVED_FROM, ROOT_ID
@@ -278,7 +278,18 @@ def test_each_root_sees_what_is_its_own(address: Address, owner: Owner) -> None:
         assert ([c.verb for c in one.open_commands()], [c.verb for c in two.open_commands()]) == ([], ["retry"])
         assert (len(one.service_events()), two.service_events()) == (1, [])
         assert one.spent_since(0) == two.spent_since(0) != {}
+        with pytest.raises(CommandRefusedError, match=r"Job b1 is of another root of this store: b:/root\."):
+            one.find("b1")
         assert two.same_content(["a1"], "b1") is not None
+
+
+def test_a_store_with_several_roots_is_not_copied(address: Address, owner: Owner, tmp_path: Path) -> None:
+    """A journal has one: what the others have bought would be missing in it."""
+    owner[0].close()
+    add_root(address, "b:/other", "r2")
+    here, there = (StorePlace(tmp_path / name / "journal.sqlite3", one) for name, one in (("a", address), ("b", None)))
+    with pytest.raises(CommandRefusedError, match="Only a store with one root can be copied"):
+        copy_store(here, there, NOW, "stamp")
 
 
 def test_one_live_job_for_each_content_in_all_roots(address: Address, owner: Owner) -> None:

@@ -52,6 +52,8 @@ def test_a_standby_goes_on_with_what_was_paid_for(
         assert second.told("health").stdout.startswith("ok: stands by: ")
         assert first.data("status")["daemon"] == second.data("status")["daemon"]
         assert second.data("status")["daemon"]["pid"] == owner.process.pid
+        assert "Nothing has moved" not in second.told("status").stdout
+        assert "ok       service: Running: " in second.told("check").stdout
         begin_a_set(first, owner)
         owner.stop(number)
         standby.until(r" archived chair ")
@@ -79,6 +81,7 @@ def test_a_restart_goes_on_at_once(nodes: tuple[Node, Node]) -> None:
     with running(first) as owner:
         begin_a_set(first, owner)
         owner.stop(signal.SIGKILL)
+    assert not first.data("status")["running"]
     with running(first) as owner:
         owner.until(r" archived chair ")
         assert not any("standby" in line for line in owner.lines)

@@ -548,3 +548,26 @@ def test_a_baseline_of_another_root_shows_nothing_about_what_was_bought_before_i
         prover.inquire(0.5, exact=True)
         assert (prover.begun.inquiry is None) is bool(purchase)
         assert found.asked("SELECT outcome FROM purchases") == ["refused"]
+
+
+def test_what_a_silent_process_sent_is_judged_when_it_is_known_to_have_ended(tmp_path: Path, cluster: Cluster) -> None:
+    """The balance from before that submit is kept for it, whatever is bought and read meanwhile."""
+    with (
+        emulated("submit-503@1", balance=EXACT) as vendor,
+        studio(tmp_path, cluster, vendor, 1, budget=SOLE) as found,
+    ):
+        [one] = found.shops
+        one.drop_set("lost")
+        one.until(one.is_in("lost", State.UPLOADING))
+        found.asked('INSERT INTO taken_over SELECT id, \'a\', \'{"host": "a", "pid": 1}\' FROM purchases RETURNING 1')
+        one.until(one.is_in("lost", State.HELD))
+        for name in ("next", "last"):
+            one.drop_set(name)
+            one.until(one.is_in(name, State.ARCHIVED))
+            one.ticks(50, step_seconds=10.0)
+        assert one.states()["lost"] is State.HELD
+        assert "Process 1 on a fell silent" in one.status()
+        found.asked("INSERT INTO daemons VALUES ('a', 'another') RETURNING 1")
+        one.store.set_meta("x", 1)
+        one.until(one.is_in("lost", State.ARCHIVED))
+        assert vendor.charges == 3

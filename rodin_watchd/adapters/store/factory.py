@@ -156,7 +156,7 @@ def copy_store(source: StorePlace, target: StorePlace, now: float, stamp: str) -
     _refuse_own(target)
     moved = {"name": target.name, "at": now}
     with contextlib.closing(
-        postgres.PostgresStore(source.address, alone=True) if source.address else Journal(source.path)
+        postgres.PostgresStore(source.address, _root_to_copy, alone=True) if source.address else Journal(source.path)
     ) as store:
         if (before := store.meta(MOVED_TO)) and before["name"] != target.name:
             raise CommandRefusedError(
@@ -166,6 +166,16 @@ def copy_store(source: StorePlace, target: StorePlace, now: float, stamp: str) -
         copied = copying.copy_store(source, target, str(store.meta(ROOT_ID) or ""), now, stamp)
         store.set_meta(MOVED_TO, moved)  # only now: until the copy is whole the source is the store
     return copied["jobs"].rows
+
+
+def _root_to_copy(known: KnownRoots) -> str:
+    """Choose the only root. Raises CommandRefusedError for a store that has several: no journal and no copy has more than one."""
+    if len(known.roots) > 1:
+        raise CommandRefusedError(
+            f"This store has several roots, which share what was paid for: {known.shown}. Only a store with one root can be copied.",
+            advice="To move it to another PostgreSQL server, stop all daemons and use pg_dump and pg_restore.",
+        )
+    return next(iter(known.roots), "")
 
 
 def _refuse_own(target: StorePlace) -> None:

@@ -42,6 +42,7 @@ from rodin_watchd.adapters.store.stored import (
     refuse_moved,
 )
 from rodin_watchd.core.machine import AT_VENDOR, ENDED
+from rodin_watchd.core.names import printable
 from rodin_watchd.core.proof import Traffic
 from rodin_watchd.core.roots import KnownRoots, ServingProcess, process_in_words
 from rodin_watchd.core.store import NO_META, NOTHING_BESIDE, ROOT_ID, SILENT, Announcer, Beside, ServedRoot
@@ -254,6 +255,18 @@ class _PostgresReading(StoredReader):
     def version(self) -> int:
         """Return a number that is another one after any other process has written."""
         return int(self._value(_VERSION))
+
+    def find(self, prefix: str) -> Job:
+        """Return the one job of this root that is meant, as `StoredReader.find`; one of another root is named with that."""
+        try:
+            return super().find(prefix)
+        except CommandRefusedError as error:
+            if not (place := self.place_elsewhere(prefix)):
+                raise
+            raise CommandRefusedError(
+                f"Job {printable(prefix)} is of another root of this store: {printable(place)}.",
+                advice="Give the command with the configuration of that root: `--config`.",
+            ) from error
 
     def elsewhere(self) -> Sequence[Job]:
         """Return the live jobs of other roots that the bounds of the account are about."""
