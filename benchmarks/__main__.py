@@ -13,6 +13,7 @@ from benchmarks import (
     idle,
     kills,
     latency,
+    nodes,
     page,
     polling,
     startup,
@@ -43,6 +44,7 @@ ALL = (
     page,
     calls,
     kills,
+    nodes,
 )
 
 main([(module.__name__.rpartition(".")[2], module.measure) for module in ALL])
