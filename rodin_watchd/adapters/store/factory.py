@@ -26,8 +26,11 @@ class SharedStore(Store, Protocol):
     def root_id(self) -> str:
         """The id of the root."""
 
-    def begin_process(self, me: ServingProcess) -> None:
-        """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended."""
+    def begin_process(self, me: ServingProcess, place: str) -> None:
+        """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended.
+
+        And where it has the root: it is the same one there when its share is away at the next start.
+        """
 
     def seen_root(self) -> tuple[ServedRoot | None, int]:
         """Return the root as it is at this moment, None where nobody ever had it, and the number of the connection."""
