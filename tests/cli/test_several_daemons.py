@@ -108,6 +108,57 @@ def test_a_standby_without_the_share_leaves_the_root_alone(
     assert (first.root / "outbox" / "chair" / "job.toml").is_file()
 
 
+NEXT_VERSION = """\
+from rodin_watchd.adapters.store import postgres_schema as schema
+more = "ALTER TABLE all_jobs ADD COLUMN newer TEXT; CREATE TABLE newer (id TEXT); CREATE INDEX jobs_newer ON all_jobs (newer);"
+schema._MIGRATIONS = (*schema._MIGRATIONS, more)
+schema.VERSION += 1
+"""
+"""What the next version has more: tables that an older program can go on with. Python reads this at its start."""
+
+
+def upgraded(node: Node, folder: Path) -> None:
+    """Install the next version for a daemon, for its next start."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(NEXT_VERSION)
+    node.environment = {**node.environment, "PYTHONPATH": str(folder)}
+
+
+def test_daemons_are_upgraded_one_after_the_other(
+    nodes: tuple[Node, Node], cluster: Cluster, tmp_path: Path, vendor: Emulator
+) -> None:
+    """First the one that stands by, which brings the store up to date while the other one works; jobs are in flight all along."""
+    first, second = nodes
+    url = first.config.read_text().partition('url = "')[2]
+    name = url.partition("@/")[2].partition("?")[0]
+
+    def version() -> object:
+        return cluster.ask("SELECT version FROM rodin_watchd.store", name)[0][0]
+
+    with running(first) as old_owner:
+        before = version()
+        with running(second, begun="standby: ") as old_standby:
+            begin_a_set(first, old_owner)
+            assert old_standby.stop() == 0
+        upgraded(second, tmp_path / "next")
+        with running(second, begun="standby: ") as owner:
+            assert version() == before + 1  # type: ignore[operator]
+            old_owner.until(r" archived chair ")
+            assert first.told("status").returncode == 0
+            first.drop("stool.glb", "bunny.glb", "stool.png", "matcap-b.jpg")
+            old_owner.until(r" submitted stool ")
+            assert old_owner.stop() == 0
+            owner.until(r" archived stool ")
+            upgraded(first, tmp_path / "next")
+            with running(first, begun="standby: ") as standby:
+                first.drop("table.glb", "suzi.glb", "table.png", "matcap-b.jpg")
+                owner.until(r" archived table ")
+                assert standby.stop() == 0
+            assert owner.stop() == 0
+    assert [job["state"] for job in first.data("list")] == ["archived"] * 3
+    assert len(vendor.charges) == 3
+
+
 def test_two_daemons_with_one_state_folder_are_refused(nodes: tuple[Node, Node]) -> None:
     """The second has to have its own; the first is not disturbed."""
     first, second = nodes

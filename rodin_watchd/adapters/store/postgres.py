@@ -435,7 +435,10 @@ class PostgresStore(_PostgresReading, StoredWriter):
         if version_of(found, self._database) >= VERSION:
             return
         with found.transaction():
+            found.execute("SET LOCAL statement_timeout = 0")  # an index of millions of rows
             found.execute(in_postgres(_LOCK), {"what": _SETUP})
+            if version_of(found, self._database):  # daemons of an older version may be writing: they wait, and go on
+                found.execute(in_postgres(_LOCK), {"what": _BOOK})
             found.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
             for version, script in migrations(version_of(found, self._database)):  # another one may have been faster
                 found.execute(script)
