@@ -16,7 +16,7 @@ from rodin_watchd.adapters.heartbeat import is_sign, leave_heartbeat, sign_path
 from rodin_watchd.adapters.host import filesystem_of, local_zone, since_boot
 from rodin_watchd.adapters.ownership import Lease, Lock, holder, is_lock, myself
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.adapters.spool.mounts import root_id_in
+from rodin_watchd.adapters.spool.mounts import Mounts, root_id_in
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.adapters.store.backup import (
@@ -36,8 +36,8 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import PAUSES, after_start, remembered_pauses, stored_pauses
 from rodin_watchd.core.proof import LOSSES
 from rodin_watchd.core.roots import process_in_words
-from rodin_watchd.core.store import COPIED_AT, MOVED_FROM, MOVED_TO, TOO_OLD, Announcer, Store
-from rodin_watchd.errors import AlreadyRunningError, DiskError, ForeignFileError, JournalError
+from rodin_watchd.core.store import COPIED_AT, MOVED_FROM, MOVED_TO, TOO_OLD, Announcer, ServedRoot, Store
+from rodin_watchd.errors import AlreadyRunningError, DiskError, ForeignFileError, JournalError, RootAwayError
 from rodin_watchd.own_file import refuse_foreign_at
 from rodin_watchd.service.budget import BudgetDay
 from rodin_watchd.service.clock import Clock
@@ -54,7 +54,7 @@ from rodin_watchd.service.journal_guard import (
     stamp_of,
 )
 from rodin_watchd.service.metrics import metered
-from rodin_watchd.service.mounts import MountKeeper, Standing
+from rodin_watchd.service.mounts import MountKeeper, Standing, why_not_served
 from rodin_watchd.service.orphans import Orphans
 from rodin_watchd.service.snapshot import Monitor
 from rodin_watchd.service.web_page import WebPage
@@ -82,17 +82,20 @@ class Base:
 
 
 @contextlib.contextmanager
-def opened(
+def opened(  # noqa: PLR0913 - what it is made of
     config: Config,
     clock: Clock,
     wait: Callable[[float], None],
     web_command: Sequence[str] = (),
     tell: Tell = silent,
     stand_by: Callable[[str], None] = lambda _words: None,
+    *,
+    waits: bool = False,
 ) -> Iterator[Base]:
     """Give the journal and the folders, held against a second daemon until the end; `web_command` starts the page in the browser.
 
-    `tell` is called before what takes long (`sqlite.Tell`), `stand_by` every second while another daemon serves the root.
+    `tell` is called before what takes long (`sqlite.Tell`), `stand_by` every second while another daemon serves the root, or nobody
+    can: where the store is shared and the root is away, `waits` waits for it here.
 
     Raises OwnerError (ConfigError for a group that cannot be given, and for metrics that cannot be served), DiskError, RootAwayError. Into a root that is away nothing is written.
     """
@@ -107,7 +110,7 @@ def opened(
         first = stack.enter_context(_own_lock(place))
         own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
         kept = (
-            _database(place, clock, wait, stack, stand_by)
+            _database(place, spool.mounts, clock, wait, stack, stand_by, waits=waits)
             if place.address
             else _journal(path, clock, own_holds, stack, tell)
         )
@@ -213,12 +216,15 @@ def _journal(path: Path, clock: Clock, holds: Sequence[Hold], stack: contextlib.
     return _Kept(journal, job_store, guard, report_start, backup, lambda: journal.is_checked, checks, clock)
 
 
-def _database(
+def _database(  # noqa: PLR0913 - what it is made of
     place: StorePlace,
+    mounts: Mounts,
     clock: Clock,
     wait: Callable[[float], None],
     stack: contextlib.ExitStack,
     stand_by: Callable[[str], None],
+    *,
+    waits: bool,
 ) -> _Kept:
     """Open the store in a database, whose backup is the studio's own, and own the root; waits while another daemon has it."""
     store = stack.enter_context(contextlib.closing(open_database(place)))
@@ -229,8 +235,20 @@ def _database(
             leave_heartbeat(sign_path(place.path), Health.of_standby(clock.now(), clock.monotonic(), why))
         stand_by(why)
 
+    is_standby = False
+
+    def why_not(root: ServedRoot | None) -> str:
+        nonlocal is_standby
+        is_standby = is_standby or (root is not None and root.daemon not in ("", daemon))
+        found = why_not_served(mounts, store, place, for_another=is_standby)
+        if found and not waits:
+            raise RootAwayError(found, advice=" ")
+        return found
+
     assert place.root is not None  # noqa: S101 - a configuration's place has one
-    lease = stack.enter_context(RootLease(store, myself(), daemon, place.root.place, since_boot, wait, waiting))
+    lease = stack.enter_context(
+        RootLease(store, myself(), daemon, place.root.place, since_boot, wait, waiting, why_not)
+    )
 
     def checks(_then: Callable[[], None]) -> Sequence[Hold]:
         return [lease]

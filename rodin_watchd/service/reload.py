@@ -99,6 +99,7 @@ class Launch:
 
     safe_mode: bool = False  # without plugins
     web_command: Sequence[str] = ()  # starts the page in the browser; (): there is none
+    waits: bool = False  # for a root that is away, where the store is shared
 
 
 WHOLE: Final = Launch()
@@ -273,7 +274,7 @@ def serving(
             log.info("standby: %s This one stands by.", words, extra={"action": "standby"})
         pulse.stand_by(f"stands by: {words}")
 
-    with opened(config, clock, wait, launch.web_command, tell, stand_by) as base:
+    with opened(config, clock, wait, launch.web_command, tell, stand_by, waits=launch.waits) as base:
         service = Serving(config, base, pulse, base.clock, safe_mode=launch.safe_mode)
         service.begin(key)
         with contextlib.closing(service):

@@ -39,6 +39,7 @@ class Machine:
     heard: list[str] = field(default_factory=list)
     waits: Callable[[], None] = lambda: None  # what happens in the world while it waits
     place: str = ""  # of the root, by default one of its own
+    why_not: str = ""  # the root cannot be served here
 
     def lease(self, store: SharedStore, process: int = 1, patience_seconds: float = 100.0) -> RootLease:
         """Return a lease that a process of this machine waits for."""
@@ -52,7 +53,16 @@ class Machine:
 
         me = Holder(self.name, process, f"boot of {self.name}", "pid:[1]", "1", str(process))
         place = self.place or f"{self.name}:/root"
-        return RootLease(store, me, f"{self.name}:/state", place, lambda: self.seconds, wait, self.heard.append)
+        return RootLease(
+            store,
+            me,
+            f"{self.name}:/state",
+            place,
+            lambda: self.seconds,
+            wait,
+            self.heard.append,
+            lambda _root: self.why_not,
+        )
 
 
 @contextmanager
@@ -142,6 +152,25 @@ def test_a_root_that_was_freed_is_taken_at_once(address: Address, owner: Owner) 
         assert machine.seconds == 1
         with pytest.raises(FencedError):
             led(old, a_job(), S.CLAIMED)
+
+
+def test_a_root_that_is_away_is_left_to_others(cluster: Cluster, address: Address, owner: Owner) -> None:
+    """Whoever could not serve it does not take it, however long its owner is silent, or where it has none; nothing is written."""
+    machine = Machine("b", why_not="/root is away.")
+    for free in (False, True):
+        if free:
+            owner[2].free()
+        before = asked(cluster, address, "SELECT daemon, process, fence, renewed, until::text FROM roots")
+        with opened(address) as store, pytest.raises(GaveUpError):
+            machine.lease(store).__enter__()
+        assert asked(cluster, address, "SELECT daemon, process, fence, renewed, until::text FROM roots") == before
+    assert set(machine.heard) == {
+        "Process 1 on a serves the root. This one cannot: /root is away.",
+        "Nobody serves the root. This one cannot: /root is away.",
+    }
+    machine.why_not, began = "", machine.seconds
+    with opened(address) as store, machine.lease(store):
+        assert machine.seconds == began
 
 
 def test_a_new_connection_begins_the_wait_again(cluster: Cluster, address: Address, owner: Owner) -> None:

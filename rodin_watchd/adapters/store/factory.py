@@ -30,8 +30,11 @@ class SharedStore(Store, Protocol):
     def ahead_seconds(self) -> float:
         """How far the clock that all daemons of the store go by is ahead of this machine's."""
 
-    def begin_process(self, me: ServingProcess) -> None:
-        """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended."""
+    def begin_process(self, me: ServingProcess, place: str) -> None:
+        """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended.
+
+        And where it has the root: it is the same one there when its share is away at the next start.
+        """
 
     def seen_root(self) -> tuple[ServedRoot | None, int]:
         """Return the root as it is at this moment, None where nobody ever had it, and the number of the connection."""

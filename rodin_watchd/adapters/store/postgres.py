@@ -109,6 +109,9 @@ _FENCE: Final = "SELECT process, fence FROM roots WHERE id = :root"
 _KEEP_PLACE: Final = (
     "INSERT INTO root_places VALUES (:place, :root) ON CONFLICT (place) DO UPDATE SET root = excluded.root"
 )
+_KEEP_STANDBYS_PLACE: Final = (
+    "INSERT INTO root_places SELECT :place, id FROM roots WHERE id = :root ON CONFLICT (place) DO NOTHING"
+)
 _KEEP_PROCESS: Final = (
     "INSERT INTO daemons VALUES (:daemon, :process) ON CONFLICT (id) DO UPDATE SET process = excluded.process"
 )
@@ -468,7 +471,10 @@ class PostgresStore(_PostgresReading, StoredWriter):
         if version_of(found, self._database) >= VERSION:
             return
         with found.transaction():
+            found.execute("SET LOCAL statement_timeout = 0")  # an index of millions of rows
             found.execute(in_postgres(_LOCK), {"what": _SETUP})
+            if version_of(found, self._database):  # daemons of an older version may be writing: they wait, and go on
+                found.execute(in_postgres(_LOCK), {"what": _BOOK})
             found.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
             for version, script in migrations(version_of(found, self._database)):  # another one may have been faster
                 found.execute(script)
@@ -487,9 +493,13 @@ class PostgresStore(_PostgresReading, StoredWriter):
 
     # ---- the lease of the root --------------------------------------------------------------------------------------
 
-    def begin_process(self, me: ServingProcess) -> None:
-        """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended."""
+    def begin_process(self, me: ServingProcess, place: str) -> None:
+        """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended.
+
+        And where it has the root: it is the same one there when its share is away at the next start.
+        """
         with self._database.in_words("cannot be written"):
+            self._database.run(_KEEP_STANDBYS_PLACE, {"place": place, "root": self.root_id})
             self._database.run(_KEEP_PROCESS, {"daemon": me.daemon, "process": me.process})
             self._database.run(_TELL_OTHERS)
 
