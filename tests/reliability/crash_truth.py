@@ -157,7 +157,7 @@ def receipt(folder: Path, top: str) -> dict[str, Any]:
     return tomllib.loads((folder / RECEIPT_OF[top]).read_text())
 
 
-def _told_job(folder: Path) -> str:
+def told_job(folder: Path) -> str:
     """Return whose result an entry of the outbox is, "" where that cannot be read."""
     try:
         return str(receipt(folder, "outbox")["job"]["id"])
@@ -177,11 +177,11 @@ def at_rest(scene: Scene, charges: Sequence[ChargeRow]) -> list[Violation]:
     """Return what is wrong when a run without a crash has ended; `charges` are the vendor's for this scene."""
     history = scene.history()
     jobs = [job for job, _ in history.values()]
-    disputed = _disputed(scene.sets, jobs, charges)
+    disputed = disputed_in(scene.sets, jobs, charges)
     found = [*_unfound(scene, settled=True), *_half_published(scene.root, settled=True), *_left_over(scene.root, jobs)]
     found += _inbox_left(scene.root)
     for dropped in scene.sets:
-        found += _wrong_set(scene.root, dropped, _jobs_of(dropped, jobs), charges, disputed)
+        found += wrong_set(scene.root, dropped, jobs_of(dropped, jobs), charges, disputed)
     found += _unwritten(scene, jobs)
     known = {dropped.bought for dropped in scene.sets}
     strange = [c for c in charges if (c["model_sha256"], c["image_sha256"]) not in known]
@@ -201,20 +201,22 @@ def _unwritten(scene: Scene, jobs: Iterable[Job]) -> Iterator[Violation]:
             yield Violation(Kind.WRONG, f"the plugin was told of {job.name} by {len(events)} events")
 
 
-def _jobs_of(dropped: DroppedSet, jobs: Iterable[Job]) -> list[Job]:
+def jobs_of(dropped: DroppedSet, jobs: Iterable[Job]) -> list[Job]:
+    """Return the jobs that a set became."""
     return [job for job in jobs if any(file.source == f"inbox/{dropped.model}" for file in job.files)]
 
 
-def _disputed(sets: Iterable[DroppedSet], jobs: Sequence[Job], charges: Iterable[ChargeRow]) -> set[str]:
+def disputed_in(sets: Iterable[DroppedSet], jobs: Sequence[Job], charges: Iterable[ChargeRow]) -> set[str]:
     """Return the jobs that have the task of another set, which is held for that."""
-    held = {d.bought for d in sets if any(job.state is State.HELD for job in _jobs_of(d, jobs))}
+    held = {d.bought for d in sets if any(job.state is State.HELD for job in jobs_of(d, jobs))}
     theirs = {row["task_uuid"] for row in charges if (row["model_sha256"], row["image_sha256"]) in held}
     return {job.id for job in jobs if job.state is not State.HELD and job.task and job.task.uuid in theirs}
 
 
-def _wrong_set(
+def wrong_set(
     root: Path, dropped: DroppedSet, jobs: list[Job], charges: Sequence[ChargeRow], disputed: Collection[str]
 ) -> Iterator[Violation]:
+    """Find what is wrong with the end of a set that makes one job."""
     bought = [c for c in charges if (c["model_sha256"], c["image_sha256"]) == dropped.bought]
     if len(bought) > 1:
         yield Violation(Kind.DUPLICATE, f"{dropped.name} was charged {len(bought)} times")
@@ -228,7 +230,7 @@ def _wrong_set(
 
 def _wrong_end(root: Path, dropped: DroppedSet, job: Job, bought: Sequence[ChargeRow]) -> Iterator[Violation]:
     told = f"{dropped.name} (job {job.id}, {job.state})"
-    outbox = [folder for folder in published(root, "outbox") if _told_job(folder) == job.id]
+    outbox = [folder for folder in published(root, "outbox") if told_job(folder) == job.id]
     if len(outbox) != (job.state is State.ARCHIVED):
         kind = Kind.DUPLICATE if len(outbox) > 1 else Kind.WRONG
         yield Violation(kind, f"{told} has {len(outbox)} entries in the outbox")
@@ -343,7 +345,7 @@ def _not_ended(root: Path, job: Job) -> Iterator[Violation]:
     if job.state not in RESTING:
         yield Violation(Kind.WRONG, f"{told} has not ended: {job.problem}")
         return
-    outbox = [folder for folder in published(root, "outbox") if _told_job(folder) == job.id]
+    outbox = [folder for folder in published(root, "outbox") if told_job(folder) == job.id]
     if len(outbox) != (job.state is State.ARCHIVED):
         kind = Kind.DUPLICATE if len(outbox) > 1 else Kind.WRONG
         yield Violation(kind, f"{told} has {len(outbox)} entries in the outbox")
@@ -384,7 +386,7 @@ def _inputs_place(root: Path, job: Job) -> Path:
         return root / ".rodin-watchd" / "work" / job.id / "inputs"
     if job.state is State.FAILED:
         return root / job.place
-    mine = (folder for folder in published(root, "archive") if _told_job(folder) == job.id)
+    mine = (folder for folder in published(root, "archive") if told_job(folder) == job.id)
     return next(mine, root / "archive" / "nowhere")
 
 

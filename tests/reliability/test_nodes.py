@@ -1,0 +1,123 @@
+"""Several daemons on one store: a short soak, and proof that its audit finds what it looks for."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from clusters import programs
+from crash_start import NO_COMPILER
+from lines import Cut, CutLine
+from node_chaos import Deed, Failover, Ownership, failovers
+from soak_nodes import soak
+
+SEED, SECONDS = 15, 60.0
+
+
+@pytest.mark.nodes
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER)
+@pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
+def test_three_daemons_on_two_roots_lose_nothing_and_pay_nothing_twice(tmp_path: Path) -> None:
+    """Killed, stopped, cut off and started again for a minute, with a failover of the server."""
+    result = soak(tmp_path, SEED, SECONDS, synchronous=True, workers=0)
+    assert not result["wrong"]
+    assert result["sets"]["delivered"]
+    assert result["failovers"]
+
+
+def test_a_failover_lasts_until_the_next_daemon_has_the_root() -> None:
+    """One that was struck again meanwhile, or whose daemon went on, is none."""
+    deeds = [
+        Deed("SIGSTOP", "a", 10.0, 12.0, root=1, fence=1),  # it went on
+        Deed("kill -9", "a", 20.0, 20.0, root=1, fence=1),
+        Deed("line slow", "b", 21.0, 22.0),
+        Deed("orderly stop", "c", 60.0, 60.0, root=1, fence=2),
+        Deed("server stopped", "store", 59.0, 61.0),
+        Deed("kill -9", "b", 70.0, 70.0, root=2, fence=1),  # nobody came
+    ]
+    seen = {
+        1: [
+            Ownership(1.0, 1, "a", 0),
+            Ownership(11.0, 1, "a", 5),
+            Ownership(50.0, 2, "c", 5),
+            Ownership(52.0, 2, "c", 6),
+            Ownership(61.0, 3, "a", 6),
+        ],
+        2: [Ownership(1.0, 1, "b", 0)],
+    }
+    assert failovers(deeds, seen) == [
+        Failover("kill -9", 30.0, 32.0, disturbed=False),
+        Failover("orderly stop", 1.0, None, disturbed=True),
+    ]
+
+
+# ---- a line that is cut ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def echo() -> Iterator[CutLine]:
+    """Give a line to a server that sends back what it gets."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve(client: socket.socket) -> None:
+        with client:
+            while block := client.recv(100):
+                client.sendall(block)
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    with closing(listening), CutLine(lambda: socket.create_connection(listening.getsockname(), 10)) as line:
+        yield line
+        line.mend()
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def _connected(line: CutLine) -> socket.socket:
+    found = socket.create_connection(("127.0.0.1", line.port), 20)
+    found.sendall(b"a")
+    assert found.recv(1) == b"a"
+    return found
+
+
+def test_a_dropped_line_ends_its_connections(echo: CutLine) -> None:
+    """Those that are open, and new ones until it is mended."""
+    with _connected(echo) as client:
+        echo.cut(Cut.DROPPED)
+        assert client.recv(1) == b""
+    with socket.create_connection(("127.0.0.1", echo.port), 20) as client:
+        assert client.recv(1) == b""
+    echo.mend()
+    _connected(echo).close()
+
+
+def test_a_silent_line_passes_what_was_sent_when_it_is_mended(echo: CutLine) -> None:
+    """Nothing is lost of it."""
+    with _connected(echo) as client:
+        echo.cut(Cut.SILENT)
+        client.sendall(b"b")
+        client.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        client.settimeout(20)
+        echo.mend()
+        assert client.recv(1) == b"b"
+
+
+def test_a_half_closed_line_is_open_for_the_next(echo: CutLine) -> None:
+    """One side is told that no more comes."""
+    with _connected(echo) as client:
+        echo.cut(Cut.HALF_CLOSED)
+        assert client.recv(1) == b""
+        _connected(echo).close()
