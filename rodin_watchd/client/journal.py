@@ -11,6 +11,7 @@ from typing import Any, Final
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.adapters.ownership import holder
+from rodin_watchd.adapters.spool.mounts import root_id_in
 from rodin_watchd.adapters.store.backup import can_grow
 from rodin_watchd.adapters.store.factory import open_reader
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
@@ -27,7 +28,7 @@ def journal_of(config: Settings) -> Path:
 
 def place_of(config: Settings) -> StorePlace:
     """Return where the store is. Raises ConfigError for a password that cannot be read."""
-    return store_place(config, os.environ)
+    return store_place(config, os.environ, root_id_in)
 
 
 def has_store(config: Settings) -> bool:

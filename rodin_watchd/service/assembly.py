@@ -111,7 +111,7 @@ def equipped(config: Config, key: str, base: Base, clock: Clock, hosted: Hosted,
         bounds = (config.results.max_file_bytes, config.folders.reserve_bytes)
         plugins = Plugins(config.plugins, hosted.host, hosted.catalogue.hooks(), frozenset(hosted.known), clock, say)
         plugins.remember([run for run in base.store.runs_of(base.job_store.jobs) if run.outcome == DONE])
-        yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds, meter)
+        yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds, meter, base.is_sure)
 
 
 def report_left_out(job_store: JobStore, hosted: Hosted, now: float) -> None:
