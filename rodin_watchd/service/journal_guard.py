@@ -130,23 +130,24 @@ class RootLease:
 
     def __enter__(self) -> Self:
         self._store.begin_process(self._serving)
-        watched, since = None, 0.0
+        watched: tuple[object, ...] = ()
+        since = 0.0
         while True:
             try:
-                found = self._store.seen_root()
+                root, connection = self._store.seen_root()
                 at = self._since_boot()
-                if watched is None or found != watched:
-                    watched, since = found, at
-                if self._takes(found[0], at - since):
+                sign = (root and (root.fence, root.renewed), connection)
+                if sign != watched:
+                    watched, since = sign, at
+                if self._takes(root, at - since):
                     return self
-                who = process_in_words(found[0].process) if found[0] else "another daemon"
-                self._tell(f"stands by: {who} serves the root")
+                self._tell(f"stands by: {process_in_words(root.process) if root else 'nobody'} serves the root")
             except StoreAwayError as error:
-                if watched is None:
+                if not watched:
                     raise
                 self._tell(f"stands by: {error.message}")
             except StandbyError:
-                watched = None
+                watched = ()
             self._wait(STANDBY_LOOK_SECONDS)
 
     def _takes(self, seen: ServedRoot | None, silent_seconds: float) -> bool:
