@@ -56,6 +56,7 @@ def soak(folder: Path, seed: int, seconds: float, *, synchronous: bool, workers:
     chance, started = random.Random(seed), time.monotonic()  # noqa: S311 - what is done is no secret
     with Site(folder, chance, synchronous=synchronous, workers=workers) as site:
         watch = Watch(site)
+        site.begin()
         with closing(watch):
             watch.start()
             chaos = play(site, watch, chance, seconds, lambda words: print(words, file=sys.stderr, flush=True))
@@ -120,18 +121,17 @@ def tables(result: Mapping[str, Any]) -> str:
 
 
 def _spans(found: Sequence[Failover]) -> Iterable[Sequence[object]]:
-    """Give a row for each way to end, once for all, and once for those where nothing else was disturbed."""
-    for how in sorted({one.how for one in found}):
-        for words, chosen in (
-            ("", [one for one in found if one.how == how]),
-            (", else undisturbed", [one for one in found if one.how == how and not one.disturbed]),
-        ):
-            taken = sorted(one.taken_seconds for one in chosen)
-            moved = [one.moved_seconds for one in chosen if one.moved_seconds is not None]
+    """Give a row for each way to end and to go on, and one for those of them where nothing else was struck meanwhile."""
+    for how, by_standby in sorted({(one.how, one.by_standby) for one in found}):
+        chosen = [one for one in found if (one.how, one.by_standby) == (how, by_standby)]
+        for words, some in (("", chosen), (", else undisturbed", [one for one in chosen if not one.disturbed])):
+            taken = sorted(one.taken_seconds for one in some)
+            moved = [one.moved_seconds for one in some if one.moved_seconds is not None]
             if taken:
                 spans = (taken[0], statistics.median(taken), quantile(taken, 0.95), taken[-1])
                 after = (statistics.median(moved), max(moved)) if moved else ()
-                yield (f"{how}{words}", len(taken), *(f"{span:.1f}" for span in (*spans, *after)))
+                name = f"{how}, then {'a standby' if by_standby else 'the same daemon'}{words}"
+                yield (name, len(taken), *(f"{span:.1f}" for span in (*spans, *after)))
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

@@ -100,16 +100,15 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str) -> None:
         """Run one of PostgreSQL's programs, which refuse to run as root."""
-        user = (
-            {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-        )
+        # Not by `user` of subprocess: that forks, which stops the work of other threads in OpenBLAS for good.
+        nobody = pwd.getpwnam("nobody")
+        other = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
         done = subprocess.run(
-            [self.programs / program, *arguments],
+            [*(other if os.geteuid() == 0 else []), self.programs / program, *arguments],
             cwd=self.folder,
             stdout=subprocess.DEVNULL,  # not a pipe: the server would keep it open
             stderr=subprocess.STDOUT,
             check=False,
-            **user,  # type: ignore[call-overload]
         )
         if done.returncode:
             log = self.folder / "log"

@@ -1,12 +1,17 @@
-/* Another machine, for the process that this is loaded into (LD_PRELOAD): its name is MACHINE_NAME, its wall clock MACHINE_SECONDS off.
+/* Another machine, for the process that this is loaded into (LD_PRELOAD): its name is MACHINE_NAME, its wall clock MACHINE_SECONDS off,
+   and what it connects to at ports of 127.0.0.1 it reaches by lines of its own: MACHINE_LINES is "PORT=LINE,PORT=LINE".
 
    All other clocks are true. libfaketime would do for the clock, but for processes that are stopped: its clock_nanosleep fails with
    EINVAL when the process goes on after the end of its sleep. */
 
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/utsname.h>
@@ -68,4 +73,27 @@ int gethostname(char *name, size_t size) {
     }
     strcpy(name, found.nodename);
     return 0;
+}
+
+static in_port_t line_to(in_port_t port) {
+    const char *given = getenv("MACHINE_LINES");
+    unsigned from, to;
+    int length;
+    while (given && sscanf(given, "%u=%u%n", &from, &to, &length) == 2) {
+        if (htons(from) == port)
+            return htons(to);
+        given += length + (given[length] == ',');
+    }
+    return port;
+}
+
+int connect(int descriptor, const struct sockaddr *there, socklen_t size) {
+    struct sockaddr_in line;
+    if (there->sa_family == AF_INET && size >= sizeof line) {
+        memcpy(&line, there, sizeof line);
+        if (line.sin_addr.s_addr == htonl(INADDR_LOOPBACK))
+            line.sin_port = line_to(line.sin_port);
+        return (int)syscall(SYS_connect, descriptor, &line, sizeof line);
+    }
+    return (int)syscall(SYS_connect, descriptor, there, size);
 }

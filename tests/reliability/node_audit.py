@@ -13,6 +13,7 @@ from ledgers import Leaves, Told, check_history, check_money
 from nodes import Share, Site
 
 from rodin_watchd.emulator.ledger import ChargeRow
+from rodin_watchd.errors import RefusedOftenError
 from rodin_watchd.model import Event, Job, State
 
 
@@ -65,7 +66,7 @@ def audit(site: Site, sets: Sequence[Dropped]) -> Verdict:
     found += _wrong_twins(sets, histories)
     found += _delivered_twice(site)
     held = [
-        (job, why_held(events))
+        (job, _why(events))
         for history in histories.values()
         for job, events in history.values()
         if job.state is State.HELD
@@ -122,6 +123,14 @@ def _wrong_twins(sets: Iterable[Dropped], histories: Mapping[int, History]) -> I
             yield Violation(Kind.DUPLICATE, f"{jobs[0].name} was delivered in both roots")
         elif not states[State.ARCHIVED] + states[State.HELD]:
             yield Violation(Kind.LOST, f"{jobs[0].name} was delivered in neither root: {[job.problem for job in jobs]}")
+
+
+def _why(events: Sequence[Event]) -> str:
+    """Return why a job is held; "" if its history does not justify that."""
+    newest = next((event for event in reversed(events) if event.state is State.HELD), None)
+    if newest is not None and newest.code == RefusedOftenError.code:
+        return "refused several times"
+    return why_held(events)
 
 
 def _delivered_twice(site: Site) -> Iterator[Violation]:

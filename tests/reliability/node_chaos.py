@@ -31,6 +31,12 @@ DROP_SECONDS = (0.5, 3.0)
 MOOD_SECONDS = 15.0
 """How long the vendor has the same faults."""
 
+WHERE_ONE_WAITS = 0.5
+"""How often the root is struck that has a standby."""
+
+BAD_MOODS = 0.4
+"""How often it has any."""
+
 LOOK_SECONDS = 10.0
 """How often the history is compared with what it was."""
 
@@ -158,6 +164,7 @@ class Chaos:
             line.mend()
         for unit in self.site.units:
             unit.strike(signal.SIGCONT)
+            unit.rest(0.0)
         self._continue_server()
         if self._is_down:
             self._start_server()
@@ -214,7 +221,8 @@ class Chaos:
                 self.site.inventory.named_again(one.dropped.files[name])
 
     def _turn_the_vendor(self) -> None:
-        self.site.vendor.set_faults(*faults(self.chance))
+        is_bad, found = self.chance.random() < BAD_MOODS, faults(self.chance)
+        self.site.vendor.set_faults(*(found if is_bad else ()))
 
     # ---- deeds ----------------------------------------------------------------------------------------------------
 
@@ -222,8 +230,11 @@ class Chaos:
         """Do one thing of many."""
         chance = random.Random(self.chance.random())  # noqa: S311 - what is done is no secret
         share = chance.choice(self.site.shares)
+        if chance.random() < WHERE_ONE_WAITS:
+            share = next(filter(self._has_standby, self.site.shares), share)
         weights: dict[Callable[[random.Random, Share], None], int] = {
-            self._kill_owner: 3,
+            self._kill_owner: 2,
+            self._lose_machine: 3,
             self._stop_owner: 3,
             self._restart_owner: 3,
             self._strike_in_submit: 4,
@@ -243,6 +254,14 @@ class Chaos:
         if owner := self._owner(share):
             self._note("kill -9", owner.name, root=share.number)
             owner.strike(signal.SIGKILL)
+
+    def _lose_machine(self, chance: random.Random, share: Share) -> None:
+        """Kill a daemon that is not started again before its lease is over."""
+        if owner := self._owner(share):
+            seconds = LEASE_SECONDS + chance.uniform(5, 15)
+            self._note("machine lost", owner.name, seconds, share.number)
+            owner.strike(signal.SIGKILL)
+            owner.rest(seconds)
 
     def _stop_owner(self, chance: random.Random, share: Share) -> None:
         seconds = chance.choice((chance.uniform(1, 8), chance.uniform(LEASE_SECONDS + 2, LEASE_SECONDS + 12)))
@@ -355,6 +374,13 @@ class Chaos:
         self._start_server()  # of a server that is down it is not known whether the replica has everything
         self.site.pair.fail_over()
 
+    def _has_standby(self, share: Share) -> bool:
+        owner = self.watch.owner(share)
+        units = {
+            unit.name: unit for unit in self.site.daemons if self.site.serves[unit.name] is share and unit is not owner
+        }
+        return any(unit.pid for unit in units.values())
+
     def _owner(self, share: Share) -> Unit | None:
         found = self.watch.owner(share)
         return found if found and found.pid else None
@@ -406,6 +432,7 @@ class Failover:
     """From the end of one daemon of a root to the next: seconds until it has the root, and until it has moved a job."""
 
     how: str
+    by_standby: bool  # not by the same daemon, which was started again
     taken_seconds: float
     moved_seconds: float | None
     disturbed: bool  # the server, or the next daemon, was struck meanwhile
@@ -423,6 +450,6 @@ def failovers(deeds: Sequence[Deed], seen: Mapping[int, Sequence[Ownership]]) ->
         moved = next((one for one in after if one.at > taken.at and one.events > taken.events), None)
         others = (other for other in deeds if other is not deed and other.at < taken.at and other.until >= deed.at)
         seconds = moved.at - deed.at if moved else None
-        is_disturbed = any(other.subject in ("store", taken.owner) for other in others)
-        found.append(Failover(deed.name, taken.at - deed.at, seconds, is_disturbed))
+        is_disturbed = any(other.subject in ("store", deed.subject, taken.owner) for other in others)
+        found.append(Failover(deed.name, taken.owner != deed.subject, taken.at - deed.at, seconds, is_disturbed))
     return found

@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,19 @@ from rodin_watchd.model import Event, Job
 RESTART_SECONDS = 2.0
 """How long after its end a process is started again; the unit has 5 s."""
 
+CONNECT_SECONDS = 20.0
+START_SECONDS = 60.0
+"""How long a root may be without a daemon at the beginning."""
+
 STOP_SECONDS = 45.0
 """How long a process may take to end in order, as `TimeoutStopSec` of the unit."""
 
 SERVER, DATABASE = "db.example", "rodin"
 """How all machines name the server; each has a line of its own to it."""
-MOST_APART_SECONDS = 240
-"""So much a machine's clock may differ from the server's: more than 300 s are refused at the start."""
+
+STORE_PORT = 5432
+MOST_APART_SECONDS = 120
+"""So much a machine's clock differs from the server's, and two machines' clocks by twice as much; more than 300 s are refused."""
 
 VENDOR = EmulatorSettings(preview_pixels=64, balance=Decimal(1_000_000), waiting_seconds=0.2, generating_seconds=0.5)
 
@@ -55,14 +62,18 @@ class Ended:
 class Unit:
     """A process that is started again whenever it ends, as systemd does; `look` must be called often."""
 
-    def __init__(self, name: str, command: Sequence[str], folder: Path, more: Mapping[str, str]) -> None:
+    _program = (sys.executable, "-m", "rodin_watchd")
+
+    def __init__(self, name: str, command: Sequence[str], config: Path, more: Mapping[str, str]) -> None:
         self.name = name
-        self.log = folder / f"{name}.log"
+        self.log = config.parent / f"{name}.log"
         self.ends: list[Ended] = []
-        self._command = [sys.executable, "-m", "rodin_watchd", *command]
+        self._config = str(config)
+        self._command = [*self._program, *command, "--config", self._config]
         self._environment = environment(**more)
         self._process: subprocess.Popen[bytes] | None = None
         self._start_at = 0.0  # monotonic
+        self._rest_until = 0.0  # likewise
         self._kill_at = float("inf")
         self._struck = False  # by this program: its end says nothing about it
 
@@ -85,7 +96,7 @@ class Unit:
             asked = self._kill_at != float("inf")
             self._process, self._kill_at, self._struck = None, float("inf"), False
             self._start_at = now if asked else now + RESTART_SECONDS
-        if now >= self._start_at:
+        if now >= max(self._start_at, self._rest_until):
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
                     self._command,
@@ -97,11 +108,20 @@ class Unit:
                     start_new_session=True,
                 )
 
+    def run(self, *words: str) -> None:
+        """Run another command on its machine, with its configuration. Raises CalledProcessError."""
+        command = [*self._program, *words, "--config", self._config]
+        subprocess.run(command, env=self._environment, cwd=self.log.parent, check=True, capture_output=True)
+
     def strike(self, number: int) -> None:
         """Send it a signal."""
         if (pid := self.pid) is not None:
             self._struck |= number in (signal.SIGKILL, signal.SIGTERM)
             os.kill(pid, number)
+
+    def rest(self, seconds: float) -> None:
+        """Do not start it for so long; 0: start it again."""
+        self._rest_until = time.monotonic() + seconds
 
     def restart(self) -> None:
         """Have it end in order, and start again at once."""
@@ -156,10 +176,13 @@ class Site(contextlib.ExitStack):
         self._numbers: dict[str, int] = {}
         self._machine = str(build(folder, "machine_shim"))
         self.vendor = self.enter_context(Emulator(VENDOR))
+        urls = {"vendor": self.vendor.base_url, "files": self.vendor.files_url}
+        self._vendor_ports = {what: int(url.rpartition(":")[2]) for what, url in urls.items()}
         self.pair = self.enter_context(Pair(synchronous=synchronous))
         self.pair.primary.ask(f"CREATE DATABASE {DATABASE} TEMPLATE template0")
         self.inventory = Inventory()
         self.shares = [Share(number, folder / f"root-{number}", self) for number in (1, 2)]
+        self.serves: dict[str, Share] = {}  # which root each daemon is for, from its next start on
         self.lines: dict[str, CutLine] = {}
         self.clocks: dict[str, int] = {}
         self.daemons = [
@@ -175,25 +198,48 @@ class Site(contextlib.ExitStack):
         place = self.folder / f"node-{name}"
         place.mkdir()
         self.lines[f"{name} store"] = self.enter_context(CutLine(self._to_store))
-        self.lines[f"{name} vendor"] = self.enter_context(CutLine(self._to_vendor))
+        for what, port in self._vendor_ports.items():
+            self.lines[f"{name} {what}"] = self.enter_context(CutLine(partial(_connected, port)))
         self.clocks[name] = chance.randint(-MOST_APART_SECONDS, MOST_APART_SECONDS)
+        ports = {"store": STORE_PORT, **self._vendor_ports}
         machine = {
             "LD_PRELOAD": self._machine,
             "MACHINE_NAME": f"node-{name}",
             "MACHINE_SECONDS": f"{self.clocks[name]}",
+            "MACHINE_LINES": ",".join(f"{port}={self.lines[f'{name} {what}'].port}" for what, port in ports.items()),
         }
-        unit = Unit(name, ["run", "--config", str(place / "config.toml")], self.folder, machine)
+        unit = Unit(name, ["run"], place / "config.toml", machine)
         self.serve(name, share)
         return unit
 
     def serve(self, name: str, share: Share) -> None:
         """Write a daemon's configuration: which root it serves from its next start on."""
+        self.serves[name] = share
         place = self.folder / f"node-{name}"
-        store, vendor = (self.lines[f"{name} {what}"].port for what in ("store", "vendor"))
-        url = f"postgresql://{ROLE}@{SERVER}/{DATABASE}?hostaddr=127.0.0.1&port={store}&sslmode=disable&gssencmode=disable"
-        config = CONFIG.format(base_url=f"http://127.0.0.1:{vendor}", intake="", settle=SETTLE_SECONDS)
+        url = f"postgresql://{ROLE}@{SERVER}/{DATABASE}?hostaddr=127.0.0.1&sslmode=disable&gssencmode=disable"
+        config = CONFIG.format(base_url=self.vendor.base_url, intake="", settle=SETTLE_SECONDS)
         config += f'[folders]\nroot = "{share.root}"\nstate = "{place}/state-{share.number}"\n[store]\nurl = "{url}"\n'
         (place / "config.toml").write_text(config)
+
+    def begin(self) -> None:
+        """Start the daemons, each after the one before: the first one makes the store, the second root is added to it.
+
+        Raises TimeoutError where a root gets no daemon.
+        """
+        self.daemons[0].look()
+        self._until_served(1)
+        self.daemons[1].run("store", "add-root")
+        self.look()
+        self._until_served(2)
+
+    def _until_served(self, roots: int) -> None:
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            with contextlib.suppress(psycopg.Error):  # there is no store yet
+                if [{"served": roots}] == self.asked("SELECT count(*) AS served FROM roots WHERE daemon <> ''")[0]:
+                    return
+            time.sleep(0.1)
+        raise TimeoutError(f"{roots} roots are not served: {[unit.log.read_text() for unit in self.daemons]}")
 
     def look(self) -> None:
         """Start again what has ended."""
@@ -213,12 +259,6 @@ class Site(contextlib.ExitStack):
         except OSError:
             found.close()
             raise
-        return found
-
-    def _to_vendor(self) -> socket.socket:
-        host, _, port = self.vendor.base_url.removeprefix("http://").partition(":")
-        found = socket.create_connection((host, int(port)), 20)
-        found.settimeout(None)
         return found
 
     # ---- what the store has -------------------------------------------------------------------------------------
@@ -262,6 +302,12 @@ class Site(contextlib.ExitStack):
     def named(self, daemon: str) -> str:
         """Return which daemon a root's row names, HOST:FOLDER; "" where it is none."""
         return next((unit.name for unit in self.daemons if daemon.startswith(f"node-{unit.name}:")), "")
+
+
+def _connected(port: int) -> socket.socket:
+    found = socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS)
+    found.settimeout(None)
+    return found
 
 
 def _values(row: Mapping[str, Any]) -> tuple[Any, ...]:

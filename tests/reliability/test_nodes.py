@@ -51,8 +51,8 @@ def test_a_failover_lasts_until_the_next_daemon_has_the_root() -> None:
         2: [Ownership(1.0, 1, "b", 0)],
     }
     assert failovers(deeds, seen) == [
-        Failover("kill -9", 30.0, 32.0, disturbed=False),
-        Failover("orderly stop", 1.0, None, disturbed=True),
+        Failover("kill -9", True, 30.0, 32.0, disturbed=False),
+        Failover("orderly stop", True, 1.0, None, disturbed=True),
     ]
 
 
