@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rodin_watchd.core.store import ServedRoot
 
@@ -42,10 +42,16 @@ class KnownRoots:
         return ", ".join(f"{root.place or 'not served yet'} ({root.id})" for root in self.roots.values())
 
 
-def process_in_words(process: str) -> str:
-    """Return who a process is that a lease names, in JSON; for people."""
+def process_named(process: str) -> dict[str, Any]:
+    """Return host and pid of a process that a lease names, in JSON; {} where that does not say."""
     try:
         found = json.loads(process)
-        return f"process {found['pid']} on {found['host']}"
+        return {"host": str(found["host"]), "pid": int(found["pid"])}
     except (ValueError, TypeError, LookupError, RecursionError):
-        return "another daemon"
+        return {}
+
+
+def process_in_words(process: str) -> str:
+    """Return who it is, for people."""
+    found = process_named(process)
+    return f"Process {found['pid']} on {found['host']}" if found else "Another daemon"

@@ -77,6 +77,7 @@ from rodin_watchd.core.refusals import (
     room,
     why_stopped,
 )
+from rodin_watchd.core.roots import process_in_words
 from rodin_watchd.core.stillness import Reason
 from rodin_watchd.core.store import Store
 from rodin_watchd.errors import Lane, Problem
@@ -408,9 +409,7 @@ class Prover:
     def _look_for_held(self) -> None:
         """Begin an inquiry if the balance knows about any held job; end one that no held job needs any more."""
         held = frozenset(job.id for job in self._job_store.jobs.values() if job.state is State.HELD)
-        held -= (
-            self._store.may_be_sent()
-        )  # a balance that shows no charge proves nothing while the bytes may still leave
+        held -= self._store.may_be_sent().keys()  # no balance proves anything about bytes that may still leave
         if held == self._held or self._baseline is None:
             return
         undecided = bool(held & self._since(self._baseline).undecided) if held else False
@@ -551,13 +550,27 @@ class Prover:
     def reasons(self) -> list[Reason]:
         """Return what people must know."""
         doubted = [Reason(text, plain="") for text in notice(self._trust, self._settle_seconds)]
+        doubted += self._of_silent_processes()
         if not self.holds_submits:
             return doubted
         lost = "A submit's answer was lost: nothing is submitted until the balance shows whether it was charged."
         refused = "The vendor refused a set: nothing is submitted until the balance shows whether it was charged."
         return [Reason(lost if self._undecided else refused, plain=PROOF_IN_SHORT), *doubted]
 
+    def _of_silent_processes(self) -> Iterator[Reason]:
+        """Yield which jobs the balance cannot decide yet: a process that fell silent may still send their last bytes."""
+        silent: dict[str, list[str]] = {}
+        for job_id, process in self._store.may_be_sent().items():
+            silent.setdefault(process_in_words(process), []).append(job_id)
+        for process, jobs in sorted(silent.items()):
+            text = (
+                f"{process} fell silent while it submitted {', '.join(sorted(jobs))}, and may still send it. End that process, and start "
+                "its service again: then the balance shows whether it was charged. Or decide yourself: `rodin-watchd resolve JOB`."
+            )
+            yield Reason(text, plain=_SILENT_IN_SHORT)
 
+
+_SILENT_IN_SHORT: Final = "A set waits until it is known whether it was paid for: the machine that sent it does not answer. Tell the person who runs the service."
 PROOF_IN_SHORT: Final = (
     "Nothing is sent at the moment: the service first finds out whether the vendor charged for a set that it refused or did not "
     "answer. That takes some minutes, then it continues by itself. You need do nothing."

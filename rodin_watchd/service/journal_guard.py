@@ -120,7 +120,7 @@ class RootLease:
     ) -> None:
         self._store = store
         self._me = me
-        self._serving = ServingProcess(daemon, process_text(me))
+        self.serving = ServingProcess(daemon, process_text(me))
         self._place = place
         self._since_boot = since_boot
         self._wait = wait
@@ -129,7 +129,7 @@ class RootLease:
         self._is_used = False
 
     def __enter__(self) -> Self:
-        self._store.begin_process(self._serving)
+        self._store.begin_process(self.serving)
         watched: tuple[object, ...] = ()
         since = 0.0
         while True:
@@ -141,11 +141,11 @@ class RootLease:
                     watched, since = sign, at
                 if self._takes(root, at - since):
                     return self
-                self._tell(f"stands by: {process_in_words(root.process) if root else 'nobody'} serves the root")
+                self._tell(f"{process_in_words(root.process) if root else 'Nobody'} serves the root.")
             except StoreAwayError as error:
                 if not watched:
                     raise
-                self._tell(f"stands by: {error.message}")
+                self._tell(error.message)
             except StandbyError:
                 watched = ()
             self._wait(STANDBY_LOOK_SECONDS)
@@ -155,7 +155,7 @@ class RootLease:
         if not ended and silent_seconds < ROOT_LEASE_SECONDS:
             return False
         began = self._since_boot()
-        self._store.take_root(self._serving, self._place, ROOT_LEASE_SECONDS, seen, ended=ended)
+        self._store.take_root(self.serving, self._place, ROOT_LEASE_SECONDS, seen, ended=ended)
         self._kept_at = began
         return True
 

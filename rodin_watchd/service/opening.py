@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from rodin_watchd.adapters.heartbeat import is_sign, sign_path
+from rodin_watchd.adapters.heartbeat import is_sign, leave_heartbeat, sign_path
 from rodin_watchd.adapters.host import filesystem_of, local_zone, since_boot
-from rodin_watchd.adapters.ownership import Lease, Lock, is_lock, myself
+from rodin_watchd.adapters.ownership import Lease, Lock, holder, is_lock, myself
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.mounts import root_id_in
 from rodin_watchd.adapters.spool.sharing import sharing_of
@@ -29,12 +30,14 @@ from rodin_watchd.adapters.store.factory import copy_old_jobs, open_database, op
 from rodin_watchd.adapters.store.files import finish, make_private
 from rodin_watchd.adapters.store.sqlite import Journal, Tell, silent
 from rodin_watchd.config import Config
+from rodin_watchd.core.health import Health
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import PAUSES, after_start, remembered_pauses, stored_pauses
 from rodin_watchd.core.proof import BASELINE
+from rodin_watchd.core.roots import process_in_words
 from rodin_watchd.core.store import COPIED_AT, MOVED_FROM, MOVED_TO, TOO_OLD, Announcer, Store
-from rodin_watchd.errors import DiskError, JournalError
+from rodin_watchd.errors import AlreadyRunningError, DiskError, ForeignFileError, JournalError
 from rodin_watchd.own_file import refuse_foreign_at
 from rodin_watchd.service.budget import BudgetDay
 from rodin_watchd.service.clock import Clock
@@ -99,10 +102,12 @@ def opened(
     with contextlib.ExitStack() as stack:
         _make_place(place)
         _refuse_foreign(place)
-        first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
+        first = stack.enter_context(_own_lock(place))
         own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
         kept = (
-            _database(place, wait, stack, stand_by) if place.address else _journal(path, clock, own_holds, stack, tell)
+            _database(place, clock, wait, stack, stand_by)
+            if place.address
+            else _journal(path, clock, own_holds, stack, tell)
         )
         store, job_store = kept.store, kept.job_store
         refuse_moved(store, place)
@@ -166,7 +171,7 @@ class _Kept(NamedTuple):
     root_id: str = ""  # that the store has for it
 
     def owns(self) -> Callable[[], bool]:
-        """Begin to work with the root; return what tells whether nobody else can serve it by now."""
+        """Begin to work with the root; return the check that nobody else can serve it."""
         if self.lease is None:
             return _always
         self.lease.use()
@@ -204,13 +209,23 @@ def _journal(path: Path, clock: Clock, holds: Sequence[Hold], stack: contextlib.
 
 
 def _database(
-    place: StorePlace, wait: Callable[[float], None], stack: contextlib.ExitStack, stand_by: Callable[[str], None]
+    place: StorePlace,
+    clock: Clock,
+    wait: Callable[[float], None],
+    stack: contextlib.ExitStack,
+    stand_by: Callable[[str], None],
 ) -> _Kept:
     """Open the store in a database, whose backup is the studio's own, and own the root; waits while another daemon has it."""
     store = stack.enter_context(contextlib.closing(open_database(place)))
     daemon = f"{socket.gethostname()}:{place.path.parent}"
+
+    def waiting(why: str) -> None:
+        with contextlib.suppress(DiskError, ForeignFileError, OSError):
+            leave_heartbeat(sign_path(place.path), Health.of_standby(clock.now(), clock.monotonic(), why))
+        stand_by(why)
+
     assert place.root is not None  # noqa: S101 - a configuration's place has one
-    lease = stack.enter_context(RootLease(store, myself(), daemon, place.root.place, since_boot, wait, stand_by))
+    lease = stack.enter_context(RootLease(store, myself(), daemon, place.root.place, since_boot, wait, waiting))
 
     def checks(_then: Callable[[], None]) -> Sequence[Hold]:
         return [lease]
@@ -272,6 +287,17 @@ def _find_lost(base: Base, submits: int, now: float, account: str, *, knew_root:
     if loss:
         message += f" {loss.counted}: today's budget counts them as spent."
     job_store.report("restored", message, now, subject="journal")
+
+
+def _own_lock(place: StorePlace) -> Lock:
+    """Return the lock next to the journal: two roots must not share one, and daemons on one database no state folder."""
+    lock = Lock(place.path.with_name("lock"))
+    if place.address and (found := holder(place.path.with_name("lock"))) is not None:
+        raise AlreadyRunningError(
+            f"Another rodin_watchd ({process_in_words(json.dumps(found))}) uses the state folder {place.path.parent}.",
+            advice="Stop that one; or give each daemon a folder of its own, on a local disk: set folders.state.",
+        )
+    return lock
 
 
 def _make_place(place: StorePlace) -> None:

@@ -270,8 +270,8 @@ def serving(
         nonlocal said
         if words != said:
             said = words
-            log.info("standby: %s", words, extra={"action": "standby"})
-        pulse.stand_by(words)
+            log.info("standby: %s This one stands by.", words, extra={"action": "standby"})
+        pulse.stand_by(f"stands by: {words}")
 
     with opened(config, clock, wait, launch.web_command, tell, stand_by) as base:
         service = Serving(config, base, pulse, clock, safe_mode=launch.safe_mode)

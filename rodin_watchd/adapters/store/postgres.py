@@ -87,7 +87,6 @@ _ROOT: Final = """
     FROM roots
 """
 _ROOTS: Final = f"{_ROOT} ORDER BY id"
-_SEEN: Final = f"{_ROOT} WHERE id = :root"
 _TAKE: Final = """
     UPDATE roots SET daemon = :daemon, process = :process, place = :place, fence = fence + 1, renewed = renewed + 1,
         until = clock_timestamp() + make_interval(secs => :seconds)
@@ -105,12 +104,15 @@ _KEEP_PLACE: Final = (
 _KEEP_PROCESS: Final = (
     "INSERT INTO daemons VALUES (:daemon, :process) ON CONFLICT (id) DO UPDATE SET process = excluded.process"
 )
+_TELL_OTHERS: Final = """
+    INSERT INTO writings AS known VALUES ('daemons', 1) ON CONFLICT (writer) DO UPDATE SET written = known.written + 1
+"""
 _TAKE_OVER: Final = """
     INSERT INTO taken_over SELECT id, :daemon, :process FROM jobs WHERE state = 'submitting'
     ON CONFLICT (job_id) DO UPDATE SET daemon = excluded.daemon, process = excluded.process
 """
 _MAY_BE_SENT: Final = """
-    SELECT job_id FROM taken_over JOIN jobs ON jobs.id = job_id
+    SELECT job_id, taken_over.process FROM taken_over JOIN jobs ON jobs.id = job_id
     WHERE state IN ('submitting', 'held')
         AND NOT EXISTS (SELECT 1 FROM daemons WHERE daemons.id = taken_over.daemon AND daemons.process <> taken_over.process)
 """
@@ -204,6 +206,11 @@ class _PostgresReading(StoredReader):
     def close(self) -> None:
         """Close the connection; may be repeated."""
         self._database.close()
+
+    def served(self) -> ServedRoot | None:
+        """Return the root with its lease as it is now, None where nobody ever had it."""
+        found = self._rows(f"{_ROOT} WHERE id = own_root()")
+        return ServedRoot(*found[0]) if found else None
 
     def version(self) -> int:
         """Return a number that is another one after any other process has written."""
@@ -386,7 +393,7 @@ class PostgresStore(_PostgresReading, StoredWriter):
 
     @staticmethod
     def _keep_moves(found: psycopg.Connection[StoredRow]) -> None:
-        """Let the schema know the moves of today; those that a newer program knows stay, for it may work beside this one."""
+        """Store the moves of today; those that a newer program has added stay: both may be in use at the same time."""
         known = {tuple(row) for row in found.execute("SELECT before, after FROM moves")}
         for move in set(legal_moves()) - known:
             found.execute("INSERT INTO moves VALUES (%s, %s) ON CONFLICT DO NOTHING", move)
@@ -397,14 +404,14 @@ class PostgresStore(_PostgresReading, StoredWriter):
         """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended."""
         with self._database.in_words("cannot be written"):
             self._database.run(_KEEP_PROCESS, {"daemon": me.daemon, "process": me.process})
+            self._database.run(_TELL_OTHERS)
 
     def seen_root(self) -> tuple[ServedRoot | None, int]:
         """Return the root as it is at this moment, None where nobody ever had it, and the number of the connection.
 
         Another connection may lead to another server, which may know less.
         """
-        found = self._rows(_SEEN, {"root": self.root_id})
-        return (ServedRoot(*found[0]) if found else None), self._database.opened
+        return self.served(), self._database.opened
 
     def take_root(
         self, me: ServingProcess, place: str, seconds: float, seen: ServedRoot | None, *, ended: bool
@@ -418,7 +425,11 @@ class PostgresStore(_PostgresReading, StoredWriter):
             self._written = self._written_in(self._database.connection())  # it has grown since this one stands by
             named = {"root": self.root_id, "place": place}
             self._write("INSERT INTO roots (id, place) VALUES (:root, :place) ON CONFLICT DO NOTHING", named)
-            there = ServedRoot(*self._rows(f"{_SEEN} FOR UPDATE", named)[0])
+            self._rows(
+                "SELECT 1 FROM roots WHERE id = :root FOR UPDATE", named
+            )  # its owner may renew it without the store's lock
+            there = self.served()
+            assert there is not None  # noqa: S101 - see above
             known = (seen.daemon, seen.fence, seen.renewed) if seen else ("", 0, 0)
             if (there.daemon, there.fence, there.renewed) != known:
                 raise StandbyError(f"{process_in_words(there.process)} was faster.")
@@ -449,9 +460,9 @@ class PostgresStore(_PostgresReading, StoredWriter):
             self._database.run("DELETE FROM root_places WHERE root = :root", mine)
             self._database.run("DELETE FROM roots WHERE id = :root", mine)
 
-    def may_be_sent(self) -> frozenset[str]:
-        """Return the jobs that a process was submitting which fell silent, as long as nobody knows that it has ended."""
-        return frozenset(row[0] for row in self._kept_rows(_MAY_BE_SENT))
+    def may_be_sent(self) -> Mapping[str, str]:
+        """Return the jobs that a process was submitting which fell silent, with that, as long as nobody knows that it has ended."""
+        return {row[0]: row[1] for row in self._kept_rows(_MAY_BE_SENT)}
 
     def _fenced(self) -> FencedError:
         found = self._database.run(_FENCE, {"root": self.root_id}).fetchall()

@@ -43,6 +43,7 @@ from rodin_watchd.core.store import (
     Listing,
     ListOrder,
     OldJob,
+    ServedRoot,
 )
 from rodin_watchd.errors import CommandRefusedError, JournalError
 from rodin_watchd.model import Event, HookRun, Job, OwedCall, ServiceEvent, State, Transition
@@ -794,9 +795,13 @@ class StoredReader(PurchaseReader, HookRunReader):
 
     # ---- what else is kept ------------------------------------------------------------------------------------------
 
-    def may_be_sent(self) -> frozenset[str]:
+    def served(self) -> ServedRoot | None:
+        """Return nothing: a journal has one root, and its lock shows who serves it."""
+        return None
+
+    def may_be_sent(self) -> Mapping[str, str]:
         """Return the jobs whose last bytes may still leave: of a store for one service none, its lock shows that the one before ended."""
-        return frozenset()
+        return {}
 
     @errors_in_words
     def gate(self, up_to: int | None = None) -> dict[GateKey, Pass]:
