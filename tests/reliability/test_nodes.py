@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import random
+import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import requests
 from clusters import programs
+from crash_scene import KEY, DroppedSet, base_name_set, failing_set, folder_set
 from crash_start import NO_COMPILER
+from crash_truth import Kind
 from lines import Cut, CutLine
-from node_chaos import Deed, Failover, Ownership, failovers
+from node_audit import Dropped, Sort, audit
+from node_chaos import Deed, Failover, Ownership, failovers, is_at_rest
+from nodes import Site
 from soak_nodes import soak
 
 SEED, SECONDS = 15, 60.0
@@ -28,6 +35,58 @@ def test_three_daemons_on_two_roots_lose_nothing_and_pay_nothing_twice(tmp_path:
     assert not result["wrong"]
     assert result["sets"]["delivered"]
     assert result["failovers"]
+
+
+@pytest.mark.nodes
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER)
+@pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
+def test_the_audit_finds_what_is_lost_or_there_twice(tmp_path: Path) -> None:
+    """Each damage is made once, after a run in which nothing was struck."""
+    with Site(tmp_path, random.Random(SEED), synchronous=False, workers=0) as site:  # noqa: S311 - no secret
+        site.begin()
+        one, other = site.shares
+        sets = [Dropped(one, base_name_set(1)), Dropped(other, failing_set(2))]
+        sets += [Dropped(share, base_name_set(3), Sort.TWIN) for share in site.shares]
+        for dropped in sets:
+            dropped.share.drop([dropped.dropped])
+        while not is_at_rest(site):
+            site.look()
+        assert not any(site.stop().values())
+        assert not audit(site, sets).violations
+
+        shutil.copytree(one.root / "outbox" / "base1", other.root / "outbox" / "base1")
+        assert _kinds(site, sets) >= {Kind.DUPLICATE}
+        shutil.rmtree(other.root / "outbox" / "base1")
+
+        model = one.root / "archive" / "base1" / "base1.stl"
+        data = model.read_bytes()
+        model.unlink()
+        assert _kinds(site, sets) >= {Kind.LOST}
+        model.write_bytes(data)
+
+        forgotten = Dropped(one, folder_set(4))
+        one.drop([forgotten.dropped])
+        assert _kinds(site, [*sets, forgotten]) == {Kind.LOST}
+        shutil.rmtree(one.inbox / forgotten.dropped.name)
+        one.inventory.taken(forgotten.dropped.files[forgotten.dropped.model])
+        one.inventory.taken(forgotten.dropped.files[forgotten.dropped.image])
+        assert not audit(site, sets).violations
+
+        _buy(site, sets[0].dropped)
+        assert _kinds(site, sets) >= {Kind.DUPLICATE}
+
+
+def _kinds(site: Site, sets: Sequence[Dropped]) -> set[Kind]:
+    return {violation.kind for violation in audit(site, sets).violations}
+
+
+def _buy(site: Site, dropped: DroppedSet) -> None:
+    """Have the vendor charge a set that it has charged."""
+    files = {role: (name, dropped.files[name]) for role, name in (("model", dropped.model), ("image", dropped.image))}
+    url = f"{site.vendor.base_url}/api/v2/rodin_texture_only"
+    answer = requests.post(url, files=files, headers={"Authorization": f"Bearer {KEY}"}, timeout=30)
+    assert answer.status_code == 201, answer.text
 
 
 def test_a_failover_lasts_until_the_next_daemon_has_the_root() -> None:
