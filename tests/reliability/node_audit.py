@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from crash_scene import DroppedSet
-from crash_truth import Kind, Violation, conserved, disputed_in, published, told_job, why_held, wrong_set
+from crash_truth import Kind, Placed, Violation, conserved, disputed_in, published, told_job, why_held, wrong_set
 from ledgers import Leaves, Told, check_history, check_money
 from nodes import Share, Site
 
@@ -58,10 +58,11 @@ def audit(site: Site, sets: Sequence[Dropped]) -> Verdict:
     for share in site.shares:
         mine = [one for one in sets if one.share is share]
         jobs = [job for job, _ in histories[share.number].values()]
+        placed = Placed(share.root)
         disputed = disputed_in([one.dropped for one in mine], jobs, charges)
         for one in mine:
             ours = _became(one, jobs)
-            found += _wrong(one, ours, charges, disputed)
+            found += _wrong(one, placed, ours, charges, disputed)
             ends[_end_of(ours)] += 1
     found += _wrong_twins(sets, histories)
     found += _delivered_twice(site)
@@ -92,12 +93,14 @@ def _asserted(told: Told, site: Site) -> Iterator[Violation]:
         yield Violation(Kind.DUPLICATE, f"the money: {error}")
 
 
-def _wrong(one: Dropped, jobs: list[Job], charges: Sequence[ChargeRow], disputed: set[str]) -> Iterator[Violation]:
+def _wrong(
+    one: Dropped, placed: Placed, jobs: list[Job], charges: Sequence[ChargeRow], disputed: set[str]
+) -> Iterator[Violation]:
     dropped, states = one.dropped, Counter(job.state for job in jobs)
     if not jobs:
         yield Violation(Kind.LOST, f"{dropped.name} in root {one.share.number} is no job")
     elif one.sort is Sort.SINGLE:
-        yield from wrong_set(one.share.root, dropped, jobs, charges, disputed)
+        yield from wrong_set(placed, dropped, jobs, charges, disputed)
     elif states[State.HELD]:
         return
     elif one.sort is Sort.FOLLOWED and Counter(job.kind for job in jobs if job.state is State.ARCHIVED) != {
