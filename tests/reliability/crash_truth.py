@@ -197,13 +197,13 @@ def at_rest(scene: Scene, charges: Sequence[ChargeRow]) -> list[Violation]:
     found += _inbox_left(scene.root)
     for dropped in scene.sets:
         found += wrong_set(placed, dropped, jobs_of(dropped, jobs), charges, disputed)
-    found += _unwritten(scene, jobs)
+    found += unwritten(scene, jobs)
     known = {dropped.bought for dropped in scene.sets}
     strange = [c for c in charges if (c["model_sha256"], c["image_sha256"]) not in known]
     return [*found, *(Violation(Kind.WRONG, f"charged for what nobody dropped: {c}") for c in strange)]
 
 
-def _unwritten(scene: Scene, jobs: Iterable[Job]) -> Iterator[Violation]:
+def unwritten(scene: Scene, jobs: Iterable[Job]) -> Iterator[Violation]:
     """Find results that the plugin has not marked or was not told of, or was told of as of two events."""
     if scene.told is None:
         return

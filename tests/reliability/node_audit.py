@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from crash_scene import DroppedSet
-from crash_truth import Kind, Placed, Violation, conserved, disputed_in, published, told_job, why_held, wrong_set
+from crash_truth import (
+    Kind,
+    Placed,
+    Violation,
+    conserved,
+    disputed_in,
+    published,
+    told_job,
+    unwritten,
+    why_held,
+    wrong_set,
+)
 from ledgers import Leaves, Told, check_history, check_money
 from nodes import Share, Site
 
@@ -58,6 +69,7 @@ def audit(site: Site, sets: Sequence[Dropped]) -> Verdict:
     for share in site.shares:
         mine = [one for one in sets if one.share is share]
         jobs = [job for job, _ in histories[share.number].values()]
+        found += unwritten(share, jobs)
         placed = Placed(share.root)
         disputed = disputed_in([one.dropped for one in mine], jobs, charges)
         for one in mine:

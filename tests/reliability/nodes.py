@@ -19,7 +19,7 @@ from typing import Any
 
 import psycopg
 from clusters import ROLE, Pair
-from crash_scene import CONFIG, SETTLE_SECONDS, Inventory, Scene
+from crash_scene import CONFIG, MARK, PLUGIN, SETTLE_SECONDS, Inventory, Scene
 from crash_start import build, environment
 from ledgers import Told
 from lines import CutLine
@@ -32,6 +32,9 @@ from rodin_watchd.model import Event, Job
 
 RESTART_SECONDS = 2.0
 """How long after its end a process is started again; the unit has 5 s."""
+
+SILENT_SECONDS = 15
+"""After so long without a sign of life a worker is taken for dead."""
 
 CONNECT_SECONDS = 20.0
 START_SECONDS = 60.0
@@ -159,6 +162,7 @@ class Share(Scene):
         self.number = number
         self.config.unlink()  # each daemon has its own
         self.inventory = site.inventory
+        self.told = site.marks if site.has_plugin else None
         self._site = site
 
     def history(self) -> dict[str, tuple[Job, list[Event]]]:
@@ -180,6 +184,11 @@ class Site(contextlib.ExitStack):
         self._vendor_ports = {what: int(url.rpartition(":")[2]) for what, url in urls.items()}
         self.pair = self.enter_context(Pair(synchronous=synchronous))
         self.pair.primary.ask(f"CREATE DATABASE {DATABASE} TEMPLATE template0")
+        self.has_plugin = workers > 0
+        self.marks = folder / "told.log"  # where the plugin notes what it is told
+        if self.has_plugin:
+            (folder / "plugins").mkdir(mode=0o755)
+            (folder / "plugins" / "marker.py").write_text(PLUGIN.format(mark=MARK, log=str(self.marks)))
         self.inventory = Inventory()
         self.shares = [Share(number, folder / f"root-{number}", self) for number in (1, 2)]
         self.serves: dict[str, Share] = {}  # which root each daemon is for, from its next start on
@@ -189,37 +198,55 @@ class Site(contextlib.ExitStack):
             self._daemon(name, share, chance)
             for name, share in zip("abc", (*self.shares, chance.choice(self.shares)), strict=True)
         ]
-        self.workers: list[Unit] = []
+        self.workers = [self._worker(f"w{number}", self.shares[number % 2], chance) for number in range(workers)]
         self.units = [*self.daemons, *self.workers]
         for unit in self.units:
             self.callback(unit.end)
 
     def _daemon(self, name: str, share: Share, chance: random.Random) -> Unit:
+        found = self._unit(name, ["run"], chance, {"store": STORE_PORT, **self._vendor_ports})
+        self.serve(name, share)
+        return found
+
+    def _worker(self, name: str, share: Share, chance: random.Random) -> Unit:
+        """Give a worker of the farm that has the share of one root."""
+        found = self._unit(name, ["worker"], chance, {"store": STORE_PORT})
+        self._configure(name, share, f'[plugins]\nfolders = ["{self.folder}/plugins"]\n')
+        return found
+
+    def _unit(self, name: str, command: Sequence[str], chance: random.Random, ports: Mapping[str, int]) -> Unit:
+        """Give a program on a machine of its own, with lines of its own to what listens at these ports."""
         place = self.folder / f"node-{name}"
         place.mkdir()
-        self.lines[f"{name} store"] = self.enter_context(CutLine(self._to_store))
-        for what, port in self._vendor_ports.items():
-            self.lines[f"{name} {what}"] = self.enter_context(CutLine(partial(_connected, port)))
+        for what, port in ports.items():
+            connect = self._to_store if port == STORE_PORT else partial(_connected, port)
+            self.lines[f"{name} {what}"] = self.enter_context(CutLine(connect))
         self.clocks[name] = chance.randint(-MOST_APART_SECONDS, MOST_APART_SECONDS)
-        ports = {"store": STORE_PORT, **self._vendor_ports}
         machine = {
             "LD_PRELOAD": self._machine,
             "MACHINE_NAME": f"node-{name}",
             "MACHINE_SECONDS": f"{self.clocks[name]}",
             "MACHINE_LINES": ",".join(f"{port}={self.lines[f'{name} {what}'].port}" for what, port in ports.items()),
         }
-        unit = Unit(name, ["run"], place / "config.toml", machine)
-        self.serve(name, share)
-        return unit
+        return Unit(name, command, place / "config.toml", machine)
 
     def serve(self, name: str, share: Share) -> None:
         """Write a daemon's configuration: which root it serves from its next start on."""
         self.serves[name] = share
+        plugin = f'[plugins]\nfolders = ["{self.folder}/plugins"]\n[plugins.marker]\nwhere = "farm"\n'
+        self._configure(
+            name,
+            share,
+            CONFIG.format(base_url=self.vendor.base_url, intake="", settle=SETTLE_SECONDS)
+            + (plugin if self.has_plugin else ""),
+        )
+
+    def _configure(self, name: str, share: Share, more: str) -> None:
         place = self.folder / f"node-{name}"
         url = f"postgresql://{ROLE}@{SERVER}/{DATABASE}?hostaddr=127.0.0.1&sslmode=disable&gssencmode=disable"
-        config = CONFIG.format(base_url=self.vendor.base_url, intake="", settle=SETTLE_SECONDS)
-        config += f'[folders]\nroot = "{share.root}"\nstate = "{place}/state-{share.number}"\n[store]\nurl = "{url}"\n'
-        (place / "config.toml").write_text(config)
+        folders = f'[folders]\nroot = "{share.root}"\nstate = "{place}/state-{share.number}"\n[store]\nurl = "{url}"\n'
+        farm = f"[farm]\nsilent_seconds = {SILENT_SECONDS}\n" if self.has_plugin else ""
+        (place / "config.toml").write_text(folders + farm + more)
 
     def begin(self) -> None:
         """Start the daemons, each after the one before: the first one makes the store, the second root is added to it.
