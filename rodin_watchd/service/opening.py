@@ -7,7 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +34,7 @@ from rodin_watchd.core.health import Health
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import PAUSES, after_start, remembered_pauses, stored_pauses
-from rodin_watchd.core.proof import BASELINE
+from rodin_watchd.core.proof import LOSSES
 from rodin_watchd.core.roots import process_in_words
 from rodin_watchd.core.store import COPIED_AT, MOVED_FROM, MOVED_TO, TOO_OLD, Announcer, Store
 from rodin_watchd.errors import AlreadyRunningError, DiskError, ForeignFileError, JournalError
@@ -73,6 +73,8 @@ class Base:
     budget_day: BudgetDay
     submit_count: SubmitCount
     page: WebPage
+    clock: Clock
+    """The service's clock: where several daemons share the store, its now is theirs."""
     is_sure: Callable[[], bool]
     """Whether nobody else can serve the root by now, without a look; any thread."""
     begin: Callable[[str, Announcer], None]
@@ -109,7 +111,7 @@ def opened(
             if place.address
             else _journal(path, clock, own_holds, stack, tell)
         )
-        store, job_store = kept.store, kept.job_store
+        store, job_store, clock = kept.store, kept.job_store, kept.clock
         refuse_moved(store, place)
         stack.callback(kept.guard.end)
         mounts_keeper = MountKeeper(spool.mounts, job_store, store, place, clock.now, kept.root_id)
@@ -151,7 +153,9 @@ def opened(
         standing = Standing(mounts_keeper, holds, kept.guard, checks, *keepers, remake_work, kept.lease)
         money = BudgetDay(store, local_zone(), clock), SubmitCount(spool.mounts)
         page = stack.enter_context(contextlib.closing(WebPage(config, web_command, clock)))
-        base = Base(spool, partial(copy_old_jobs, place), store, job_store, standing, *money, page, kept.owns(), begin)
+        base = Base(
+            spool, partial(copy_old_jobs, place), store, job_store, standing, *money, page, clock, kept.owns(), begin
+        )
         yield base
 
 
@@ -167,6 +171,7 @@ class _Kept(NamedTuple):
     checks: Callable[
         [Callable[[], None]], Sequence[Hold]
     ]  # hold everything up until that is known; then something is done
+    clock: Clock
     lease: RootLease | None = None  # of the root, where several daemons share the store
     root_id: str = ""  # that the store has for it
 
@@ -205,7 +210,7 @@ def _journal(path: Path, clock: Clock, holds: Sequence[Hold], stack: contextlib.
     def report_start() -> None:
         guard.report_finished(finished)
 
-    return _Kept(journal, job_store, guard, report_start, backup, lambda: journal.is_checked, checks)
+    return _Kept(journal, job_store, guard, report_start, backup, lambda: journal.is_checked, checks, clock)
 
 
 def _database(
@@ -231,7 +236,8 @@ def _database(
         return [lease]
 
     job_store, guard = JobStore(store), DatabaseGuard(store)
-    return _Kept(store, job_store, guard, lambda: None, None, lambda: True, checks, lease, store.root_id)
+    shared = replace(clock, now=lambda: clock.now() + store.ahead_seconds)
+    return _Kept(store, job_store, guard, lambda: None, None, lambda: True, checks, shared, lease, store.root_id)
 
 
 def _root_holds(
@@ -251,7 +257,9 @@ def _root_holds(
 def _repair(base: Base, now: float, account: str, *, knew_root: bool) -> None:
     """Bring the store in line with what a run before has left, and with what the root knows of it."""
     if base.standing.mounts_keeper.copied:
-        base.store.set_meta(BASELINE, None)  # what was bought elsewhere since is in no sum
+        base.store.set_meta(
+            LOSSES, int(base.store.meta(LOSSES) or 0) + 1
+        )  # what was bought elsewhere since is in no sum
     _find_lost(base, base.submit_count.read(), now, account, knew_root=knew_root)
     base.submit_count.keep(base.job_store.submits)
     base.store.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
