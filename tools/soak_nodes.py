@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "adapt
 
 from crash_truth import Kind
 from node_audit import Verdict, audit
-from node_chaos import Chaos, Failover, Watch, failovers, play
+from node_chaos import Chaos, Failover, Watch, failovers, play, taken_early
 from nodes import Site
 
 MOST_FAILURES = 40
@@ -76,6 +76,7 @@ def _as_data(chaos: Chaos, verdict: Verdict, codes: Mapping[str, int]) -> dict[s
     ends = [end for unit in chaos.site.units for end in unit.ends]
     broken = [f"{kind.kind}: {kind.text}" for kind in verdict.violations]
     broken += [f"wrong: {words}" for words in chaos.broken]
+    broken += [f"wrong: {words}" for words in taken_early(chaos.deeds, chaos.watch.seen)]
     broken += [f"wrong: {name} ended with {code} when it was stopped" for name, code in codes.items() if code]
     broken += [
         f"wrong: a traceback in {unit.log.name}"

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import psycopg
 from crash_scene import DroppedSet, base_name_set, failing_set, folder_set, followed_set, refused_set, sidecar_sets
@@ -21,6 +22,8 @@ from ledgers import Told, check_history
 from lines import Cut
 from node_audit import Dropped, Sort
 from nodes import Share, Site, Unit
+
+from rodin_watchd.service.journal_guard import ROOT_LEASE_SECONDS
 
 PAUSE_SECONDS = (0.5, 4.0)
 """Between two deeds."""
@@ -47,7 +50,11 @@ SETTLE_SECONDS = 300.0
 """How long everything may take to come to rest."""
 
 SEVERAL = (1, 2, 3)
-LEASE_SECONDS = 30.0
+LOOK_LATE_SECONDS = 1.0
+"""So much later than it came the watch may see a sign of life."""
+
+STOPPED_SECONDS = 90.0
+"""So long after it was told to stop a daemon may give its root away."""
 
 
 # ---- what is seen of the roots --------------------------------------------------------------------------------------
@@ -60,6 +67,7 @@ class Ownership:
     at: float  # monotonic
     fence: int
     owner: str  # the daemon's name, "" where none of them has it
+    silent_seconds: float  # how long nothing was heard of the one before, when this one took it
     events: int  # how many moves of its jobs were seen since the beginning
 
 
@@ -71,6 +79,9 @@ class Watch(threading.Thread):
         self._site = site
         self._done = threading.Event()
         self.seen: dict[int, list[Ownership]] = {share.number: [] for share in site.shares}
+        self._heard: dict[
+            int, tuple[tuple[int, int], float]
+        ] = {}  # the newest sign of life of each root's daemon, and when
         self.submitting: set[int] = set()  # the roots with a job in `uploading` or `submitting`
 
     def run(self) -> None:
@@ -79,7 +90,7 @@ class Watch(threading.Thread):
         while not self._done.wait(0.05):
             with contextlib.suppress(psycopg.Error):
                 roots, events, jobs = self._site.asked(
-                    "SELECT id, fence, daemon FROM roots",
+                    "SELECT id, fence, renewed, daemon FROM roots",
                     f"SELECT e.id, j.root FROM events e JOIN all_jobs j ON j.id = e.job_id WHERE e.id > {newest} ORDER BY e.id",  # noqa: S608 - a number
                     "SELECT DISTINCT root FROM all_jobs WHERE state IN ('uploading', 'submitting')",
                 )
@@ -89,11 +100,19 @@ class Watch(threading.Thread):
                     moves[self._site.number_of(event["root"])] += 1
                 self.submitting = {self._site.number_of(row["root"]) for row in jobs}
                 for root in roots:
-                    number = self._site.number_of(root["id"])
-                    one = Ownership(now, root["fence"], self._site.named(root["daemon"]), moves[number])
-                    seen = self.seen.get(number, [])
-                    if not seen or replace(one, at=0.0) != replace(seen[-1], at=0.0):
-                        seen.append(one)
+                    self._see(root, moves[self._site.number_of(root["id"])], now)
+
+    def _see(self, root: Mapping[str, Any], events: int, now: float) -> None:
+        number, seen = self._site.number_of(root["id"]), self.seen.get(self._site.number_of(root["id"]), [])
+        sign = root["fence"], root["renewed"]
+        before, heard_at = self._heard.get(number, (sign, now))
+        silent = now - heard_at
+        if sign != before or number not in self._heard:
+            self._heard[number] = sign, now
+        one = Ownership(now, root["fence"], self._site.named(root["daemon"]), 0.0, events)
+        if not seen or (one.fence, one.owner, one.events) != (seen[-1].fence, seen[-1].owner, seen[-1].events):
+            took = seen and one.fence != seen[-1].fence
+            seen.append(replace(one, silent_seconds=silent if took else 0.0))
 
     def fence(self, number: int) -> int:
         """Return the newest fence of a root."""
@@ -258,13 +277,13 @@ class Chaos:
     def _lose_machine(self, chance: random.Random, share: Share) -> None:
         """Kill a daemon that is not started again before its lease is over."""
         if owner := self._owner(share):
-            seconds = LEASE_SECONDS + chance.uniform(5, 15)
+            seconds = ROOT_LEASE_SECONDS + chance.uniform(5, 15)
             self._note("machine lost", owner.name, seconds, share.number)
             owner.strike(signal.SIGKILL)
             owner.rest(seconds)
 
     def _stop_owner(self, chance: random.Random, share: Share) -> None:
-        seconds = chance.choice((chance.uniform(1, 8), chance.uniform(LEASE_SECONDS + 2, LEASE_SECONDS + 12)))
+        seconds = chance.choice((chance.uniform(1, 8), chance.uniform(ROOT_LEASE_SECONDS + 2, ROOT_LEASE_SECONDS + 12)))
         if owner := self._owner(share):
             self._suspend(owner, seconds, share.number)
 
@@ -288,7 +307,7 @@ class Chaos:
                 if kills:
                     self._kill_owner(chance, share)
                 else:
-                    self._suspend(owner, LEASE_SECONDS + 5, share.number)
+                    self._suspend(owner, ROOT_LEASE_SECONDS + 5, share.number)
             elif time.monotonic() < ends_at:
                 self._later(time.monotonic() + 0.03, wait)
 
@@ -317,7 +336,7 @@ class Chaos:
     def _cut(self, chance: random.Random, _share: Share) -> None:
         name = chance.choice(sorted(self.site.lines))
         how = chance.choice([how for how in Cut if how is not Cut.NOTHING])
-        longest = LEASE_SECONDS + 10 if chance.random() < 0.2 else 10.0
+        longest = ROOT_LEASE_SECONDS + 10 if chance.random() < 0.2 else 10.0
         seconds = 0.0 if how is Cut.HALF_CLOSED else chance.uniform(0.5, longest)
         self._note(f"line {how}", name.split()[0], seconds)
         line = self.site.lines[name]
@@ -422,6 +441,25 @@ def play(site: Site, watch: Watch, chance: random.Random, seconds: float, say: C
         time.sleep(0.1)
     chaos.look_back()
     return chaos
+
+
+def taken_early(deeds: Sequence[Deed], seen: Mapping[int, Sequence[Ownership]]) -> list[str]:
+    """Return where a standby took a root whose daemon had neither ended in order nor been silent for the lease."""
+    found = []
+    for number, changes in seen.items():
+        for before, after in itertools.pairwise(changes):
+            if after.fence == before.fence or before.owner in ("", after.owner):
+                continue
+            stopped = [deed.at for deed in deeds if deed.subject == before.owner and deed.name in ORDERLY]
+            was_stopped = any(0 <= after.at - at < STOPPED_SECONDS for at in stopped)
+            if not was_stopped and after.silent_seconds < ROOT_LEASE_SECONDS - LOOK_LATE_SECONDS:
+                found.append(
+                    f"{after.owner} took root {number} of {before.owner} after {after.silent_seconds:.1f} s of silence"
+                )
+    return found
+
+
+ORDERLY = ("orderly stop", "standby moved")
 
 
 # ---- how long a root was without a daemon ---------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from crash_start import NO_COMPILER
 from crash_truth import Kind
 from lines import Cut, CutLine
 from node_audit import Dropped, Sort, audit
-from node_chaos import Deed, Failover, Ownership, failovers, is_at_rest
+from node_chaos import Deed, Failover, Ownership, failovers, is_at_rest, taken_early
 from nodes import Site
 from soak_nodes import soak
 
@@ -101,18 +101,30 @@ def test_a_failover_lasts_until_the_next_daemon_has_the_root() -> None:
     ]
     seen = {
         1: [
-            Ownership(1.0, 1, "a", 0),
-            Ownership(11.0, 1, "a", 5),
-            Ownership(50.0, 2, "c", 5),
-            Ownership(52.0, 2, "c", 6),
-            Ownership(61.0, 3, "a", 6),
+            Ownership(1.0, 1, "a", 0.0, 0),
+            Ownership(11.0, 1, "a", 0.0, 5),
+            Ownership(50.0, 2, "c", 0.0, 5),
+            Ownership(52.0, 2, "c", 0.0, 6),
+            Ownership(61.0, 3, "a", 0.0, 6),
         ],
-        2: [Ownership(1.0, 1, "b", 0)],
+        2: [Ownership(1.0, 1, "b", 0.0, 0)],
     }
     assert failovers(deeds, seen) == [
         Failover("kill -9", True, 30.0, 32.0, disturbed=False),
         Failover("orderly stop", True, 1.0, None, disturbed=True),
     ]
+
+
+def test_a_root_is_taken_of_who_was_silent_or_was_stopped() -> None:
+    """Of nobody else, but by the same daemon."""
+    seen = [
+        Ownership(1.0, 1, "a", 0.0, 0),
+        Ownership(40.0, 2, "c", 25.3, 0),
+        Ownership(50.0, 3, "c", 4.0, 0),
+        Ownership(60.0, 4, "a", 1.0, 0),
+    ]
+    assert taken_early([Deed("orderly stop", "c", 59.0, 59.0, root=1, fence=3)], {1: seen}) == []
+    assert taken_early([], {1: seen}) == ["a took root 1 of c after 1.0 s of silence"]
 
 
 # ---- a line that is cut ---------------------------------------------------------------------------------------------
