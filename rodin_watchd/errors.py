@@ -874,6 +874,24 @@ class PluginRefusedError(FilesError):
     code = "plugin-refused"
 
 
+class FarmFilesError(RodinWatchdError):
+    """The files of a plugin's call cannot be moved between the service and a worker."""
+
+    code = "farm-files"
+    scope = Scope.SERVICE
+    advice = f"Tell the person who runs the service; {CONTINUES}."
+    command = "The log has the cause: look at farm.files, farm.endpoint and the credentials, or at the share."
+
+
+class FarmWaitEndedError(RodinWatchdError):
+    """The service stops: a worker goes on with a plugin's call, and the next start waits for it."""
+
+    code = "farm-wait-ended"
+    fault = Fault.NOBODY
+    scope = Scope.SERVICE
+    advice = f"Nothing is lost; {CONTINUES}."
+
+
 # ---- The page in the browser ----------------------------------------------------------------------------------------
 
 

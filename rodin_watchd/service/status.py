@@ -213,7 +213,7 @@ class Display:
             yield Reason(COPIES, plain="")
         yield from _as_far_as_known(parts.admission.reasons)
         yield from _as_far_as_known(parts.dispatcher.reasons)
-        yield from (Reason(text, plain="") for text in parts.tools.plugins.notices())
+        yield from (Reason(text, plain="") for text in parts.tools.plugins.notices(zone))
 
     def _passing(self, problem: Problem | None) -> Iterator[Reason]:
         """Yield what may end by itself."""

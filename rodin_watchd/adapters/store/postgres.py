@@ -17,6 +17,7 @@ import psycopg
 
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store.codec import plain
+from rodin_watchd.adapters.store.farm_state import CALLS, IS_THERE, WORKERS, state_of
 from rodin_watchd.adapters.store.files import errors_in_words
 from rodin_watchd.adapters.store.postgres_connection import LOCKS, Database, in_postgres
 from rodin_watchd.adapters.store.postgres_schema import COST, SCHEMA, VERSION, facts, migrations
@@ -39,6 +40,7 @@ from rodin_watchd.adapters.store.stored import (
     quoted,
     refuse_moved,
 )
+from rodin_watchd.core.farm import NO_FARM, FarmState
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.store import NO_META, NOTHING_BESIDE, SILENT, Announcer, Beside
 from rodin_watchd.errors import (
@@ -169,6 +171,12 @@ class _PostgresReading(StoredReader):
     def version(self) -> int:
         """Return a number that is another one after any other process has written."""
         return int(self._value(_VERSION))
+
+    def farm(self) -> FarmState:
+        """Return what there is of the farm."""
+        if not self._value(IS_THERE):
+            return NO_FARM
+        return state_of(self._rows(WORKERS), self._rows(CALLS))
 
     @errors_in_words
     def _rows(self, query: str, values: Values = NO_VALUES) -> list[StoredRow]:
