@@ -200,13 +200,6 @@ class JournalRolledBackError(JournalError):
     )
 
 
-class JobLeasedError(JournalError):
-    """Another service works on a job that this one was to move."""
-
-    code = "job-leased"
-    advice = "Look which services use this journal, and whether their clocks agree."
-
-
 class OldJournalError(JournalError):
     """The journal is of an older version, or was never set up."""
 
@@ -219,6 +212,33 @@ class AlreadyRunningError(OwnerError):
 
     code = "already-running"
     advice = "Stop the other one first: two daemons on one folder could pay twice."
+
+
+class UnknownRootError(OwnerError):
+    """The folder is none of the roots of a store that several daemons share."""
+
+    code = "unknown-root"
+    advice = (
+        "Mount the share that belongs there, or correct folders.root. To make this folder another root of the store: "
+        "`rodin-watchd store add-root`."
+    )
+
+
+class FencedError(AlreadyRunningError):
+    """Another daemon has taken this one's root: it was silent for too long."""
+
+    code = "fenced"
+    advice = (
+        "Nothing is lost: the other one goes on. Started again, this one stands by. Find out why it was silent: a suspended machine, "
+        "a broken network, a process that was stopped."
+    )
+
+
+class StandbyError(AlreadyRunningError):
+    """Another daemon serves the root now: this one waits."""
+
+    code = "standby"
+    advice = "There is nothing to do. To have this one serve the root, stop the other one."
 
 
 class CommandRefusedError(OwnerError):

@@ -12,7 +12,7 @@ import shlex
 import socket
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -345,11 +345,30 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenRoot:
+    """A root on this machine, whose mark shows which one it is."""
+
+    folder: Path
+    id_in: Callable[[Path], str] = field(compare=False)  # reads the id in its mark, "" where it has none
+
+    @property
+    def place(self) -> str:
+        """How a store that several daemons share names it."""
+        return f"{socket.gethostname()}:{self.folder.absolute()}"
+
+    @property
+    def mark(self) -> str:
+        """The id in its mark, as it is now."""
+        return self.id_in(self.folder)
+
+
+@dataclass(frozen=True, slots=True)
 class StorePlace:
     """Where the store is."""
 
     path: Path  # the journal's file; with a database, locks and the heartbeat are next to where it would be
     address: Address | None = None  # the database, if it is in one
+    root: SeenRoot | None = None  # that is meant where a database has several
 
     @property
     def shown(self) -> str:
@@ -364,10 +383,11 @@ class StorePlace:
         return f"{socket.gethostname()}:{self.path}"
 
 
-def store_place(config: Settings, environ: Mapping[str, str]) -> StorePlace:
-    """Return where the store is. Raises ConfigError for a password that cannot be read."""
+def store_place(config: Settings, environ: Mapping[str, str], id_in: Callable[[Path], str]) -> StorePlace:
+    """Return where the store is; `id_in` reads the id in a root's mark. Raises ConfigError for a password that cannot be read."""
     path, url = journal_path(config, environ), config.store.url
-    return StorePlace(path, Address(url, _store_password(config, environ)) if url else None)
+    address = Address(url, _store_password(config, environ)) if url else None
+    return StorePlace(path, address, SeenRoot(config.folders.root, id_in))
 
 
 def place_named(config: Settings, environ: Mapping[str, str], target: str, password_file: Path | None) -> StorePlace:

@@ -13,6 +13,7 @@ import gc
 import os
 import re
 import resource
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -136,6 +137,11 @@ def _is_network(kind: str) -> bool:
 
 
 # ---- This machine's time zone, for instants that people read --------------------------------------------------------
+
+
+def since_boot() -> float:
+    """Return the seconds since the machine was started, also those for which it was suspended (clock_gettime(2), CLOCK_BOOTTIME)."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def local_zone() -> tzinfo:

@@ -184,6 +184,17 @@ def myself() -> Holder:
     return Holder(socket.gethostname(), pid, boot, _space(), _started(pid), secrets.token_hex(8))
 
 
+def process_text(me: Holder) -> str:
+    """Return a process as a store keeps it."""
+    return json.dumps(asdict(me))
+
+
+def has_ended_here(process: str, me: Holder) -> bool:
+    """Return whether a stored process was one of this very machine and is known to have ended."""
+    holder = holder_of(process.encode())
+    return holder is not None and is_dead_here(holder, me)
+
+
 def is_dead_here(holder: Holder, me: Holder) -> bool:
     """Return whether the holder was a process of this very machine and is known to have ended."""
     if (holder.host, holder.boot, holder.space) != (me.host, me.boot, me.space) or not holder.boot:

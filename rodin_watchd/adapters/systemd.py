@@ -120,9 +120,16 @@ class Pulse:
             self._ask_for_time()
 
     def wait(self, status: str) -> None:
-        """Report that a start or an end takes its time, and why. No watchdog runs then: the manager looks at its time limits."""
+        """Report that a start or an end takes its time, and why. A watchdog runs where the service had stood by before."""
+        self._live()
         self._notify(status)
         self._ask_for_time()
+
+    def stand_by(self, status: str) -> None:
+        """Report that the service is in order, and waits for another one to end; to be called every second."""
+        self._live()
+        self._notify(status)
+        self._ready = self._ready or self._manager.ready()
 
     def wait_long(self, status: str, seconds: float) -> None:
         """Do the same for what is not interrupted for so many seconds at most."""

@@ -11,7 +11,7 @@ import click
 
 from rodin_watchd.adapters.ownership import Lock
 from rodin_watchd.adapters.spool.mounts import Mounts
-from rodin_watchd.adapters.store.factory import copy_store
+from rodin_watchd.adapters.store.factory import add_root, copy_store
 from rodin_watchd.cli.commands import mark_all_with
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.client.journal import place_of, reader
@@ -26,7 +26,7 @@ from rodin_watchd.settings import StorePlace, lock_path, place_named
 
 @click.group(epilog="Example: rodin-watchd store copy --to postgresql://rodin@db.example/rodin")
 def store() -> None:
-    """Copy the store from the journal to a database, or back."""
+    """Copy the store from the journal to a database, or back; have several roots in one."""
 
 
 @store.command(epilog="Example: rodin-watchd store copy --to postgresql://rodin@db.example/rodin")
@@ -61,6 +61,26 @@ def copy(config_file: Path | None, target: str, password_file: Path | None) -> N
         f"Copied and compared: {jobs:,} jobs are in {there.shown} now. {here.shown[0].upper()}{here.shown[1:]} is not used any more."
     )
     click.echo(f"Now write into the configuration, then start the service:\n{_setting(config, there)}")
+
+
+@store.command("add-root", epilog="Example: rodin-watchd store add-root --config /srv/second/config.toml")
+@config_option
+def add(config_file: Path | None) -> None:
+    """Make the folder of this configuration another root of the store in the database. The next start of the service adopts it.
+
+    All roots of a store share the account, its budget, and what was bought. A root that was never served needs this where the
+    store has roots already: a share that is not mounted looks like an empty folder, and must not become one by itself.
+    """
+    config = load(config_file)
+    place = place_of(config)
+    if place.address is None:
+        raise CommandRefusedError(
+            "The store is a journal, which has one root.", advice="Set [store] url: docs/nodes.md."
+        )
+    root_id = add_root(place)
+    click.echo(
+        f"{config.folders.root} is a root of {place.shown} now ({root_id}). Start the service on it: `rodin-watchd run`."
+    )
 
 
 def _make_folder(folder: Path) -> None:

@@ -192,7 +192,7 @@ def service_state(config: Settings, journal: StoreReader) -> ServiceState:
     page = Page.of_data(found) if found else Page()
     pressing = standstill(journal_of(config)) or no_room(place_of(config))
     page = replace(page, notices=(*filter(None, (pressing,)), *page.notices))
-    return ServiceState(config.folders.root, daemon_of(config), _last_sign(config), page, journal.counts())
+    return ServiceState(config.folders.root, daemon_of(config, journal), _last_sign(config), page, journal.counts())
 
 
 def taken(config: Settings, journal: StoreReader, now: float, zone: tzinfo) -> Report:

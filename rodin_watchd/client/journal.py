@@ -11,12 +11,14 @@ from typing import Any, Final
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.adapters.ownership import holder
+from rodin_watchd.adapters.spool.mounts import root_id_in
 from rodin_watchd.adapters.store.backup import can_grow
 from rodin_watchd.adapters.store.factory import open_reader
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
+from rodin_watchd.core.roots import process_named
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wording import local
-from rodin_watchd.errors import JournalError, OldJournalError
+from rodin_watchd.errors import ConfigError, DiskError, JournalError, OldJournalError
 from rodin_watchd.settings import Settings, StorePlace, journal_path, lock_path, store_place
 
 
@@ -27,7 +29,7 @@ def journal_of(config: Settings) -> Path:
 
 def place_of(config: Settings) -> StorePlace:
     """Return where the store is. Raises ConfigError for a password that cannot be read."""
-    return store_place(config, os.environ)
+    return store_place(config, os.environ, root_id_in)
 
 
 def has_store(config: Settings) -> bool:
@@ -96,12 +98,17 @@ def standstill(journal: Path) -> str:
     return message
 
 
-def daemon_of(config: Settings) -> dict[str, Any] | None:
-    """Return host and pid of the daemon that serves the root, None when none runs.
+def daemon_of(config: Settings, store: StoreReader | None = None) -> dict[str, Any] | None:
+    """Return host and pid of the daemon that serves the root, None when none runs; `store` where it is open already.
 
-    While the root is a share that is away, the lock next to the journal shows it. Raises PermissionError if this user may
-    see too little for an answer.
+    Where several daemons share the store its lease shows it, if the store can be asked; else a lock: while the root is a share that
+    is away, the one next to the journal. Raises PermissionError if this user may see too little for an answer.
     """
+    if store is not None and config.store.url is not None:
+        return _leaseholder(store)
+    if config.store.url is not None:
+        with contextlib.suppress(JournalError, DiskError, ConfigError), reader(config) as opened:
+            return _leaseholder(opened)
     hidden: PermissionError | None = None
     for lock in (lock_path(config), journal_of(config).with_name("lock")):
         try:
@@ -112,6 +119,13 @@ def daemon_of(config: Settings) -> dict[str, Any] | None:
     if hidden:
         raise hidden
     return None
+
+
+def _leaseholder(store: StoreReader) -> dict[str, Any] | None:
+    root = store.served()
+    if root is None or not root.daemon or not root.left_seconds:
+        return None
+    return process_named(root.process)
 
 
 def no_room(place: StorePlace) -> str:

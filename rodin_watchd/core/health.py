@@ -39,6 +39,7 @@ class Standstill(StrEnum):
     BUDGET = "budget"  # sets wait for another day
     APPROVAL = "approval"  # sets wait for `approve`
     PAGE = "status page"  # STATUS.txt cannot be written
+    STANDBY = "standby"  # another daemon serves the root: this one waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ class Health:
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
         return {name: getattr(self, name) for name in self.__slots__}  # nothing in it is changed by anybody
+
+    @classmethod
+    def of_standby(cls, at: float, monotonic: float, why: str) -> Self:
+        """Return how a daemon is that waits for another one's end; `why` is for people."""
+        return cls(at, monotonic, 0, 0, {}, {}, 0.0, "", (Standstill.STANDBY,), standstill=why, standstill_at=at)
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Self:
@@ -123,6 +129,8 @@ def verdict(health: Health, age_seconds: float, tick_seconds: float, set_seconds
     """Return whether the service is well, and say so in one line. `age_seconds`: how long ago those vitals were left."""
     if age_seconds > tick_seconds:
         return False, f"stuck: the last tick was {_ago(age_seconds)} ago"
+    if Standstill.STANDBY in health.paused:
+        return True, f"ok: stands by: {health.standstill}"
     if Standstill.JOURNAL_GONE in health.paused:
         return (
             False,

@@ -48,6 +48,9 @@ MOVED_TO: Final = "moved_to"
 MOVED_FROM: Final = "moved_from"
 """The key of the mark that a copy carries until a service begins with it: where it was copied from."""
 
+SHARED_KEYS: Final = frozenset({"pause", "budget-day", "calls", MOVED_TO, MOVED_FROM})
+"""The keys of what all roots of a store have in common; every other value is of one root. A change needs a migration."""
+
 TOO_OLD: Final = "The journal was restored or copied since this command was given: look at the job, then give it again."
 """The answer to a command that may have been carried out elsewhere, or before."""
 
@@ -161,14 +164,17 @@ class OldJob(NamedTuple):
     newest_call_at: float  # of a plugin; 0 without any
 
 
-class JobLease(NamedTuple):
-    """Who works on a job, and until when nobody else may."""
+@dataclass(frozen=True, slots=True)
+class ServedRoot:
+    """A root of a store that several daemons share, and the lease of the daemon that serves it."""
 
-    owner: str  # "": nobody in particular
-    until_at: float
-
-
-NO_LEASE: Final = JobLease("", 0.0)
+    id: str  # as the mark in its folder says
+    place: str  # where its newest daemon has it: HOST:FOLDER
+    daemon: str  # who serves it: HOST:STATE FOLDER; "": nobody
+    process: str  # of that daemon, in JSON
+    fence: int  # another one for each process that took it
+    renewed: int  # grows while that one lives
+    left_seconds: float  # of the lease, by the server's clock, for people; 0 where it is over
 
 
 # ---- Reading --------------------------------------------------------------------------------------------------------
@@ -235,9 +241,6 @@ class JobReader(Protocol):
 
     def durations(self, kind: str, limit: int = 50) -> list[float]:
         """Return how long the newest tasks of a kind took, in seconds."""
-
-    def lease(self, job_id: str) -> JobLease:
-        """Return the newest lease of a job, over or not."""
 
 
 class HistoryReader(Protocol):
@@ -329,6 +332,15 @@ class StoreReader(JobReader, HistoryReader, Purchases, Protocol):
     def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON was stored
         """Return a stored JSON value, None if there is none."""
 
+    def served(self) -> ServedRoot | None:
+        """Return the root with its lease, of a store that several daemons share; None of a journal, and of a root that nobody had."""
+
+    def may_be_sent(self) -> frozenset[str]:
+        """Return the jobs whose last bytes may still leave: a process was sending them that fell silent, and may live.
+
+        Nothing proves that they were not charged.
+        """
+
     def gate(self, up_to: int | None = None) -> dict[GateKey, Pass]:
         """Return what was decided about the sets in the inbox; or only what was stored up to a number."""
 
@@ -358,8 +370,8 @@ class Store(StoreReader, Protocol):
     """The daemon's own connection. Every writing call is one transaction, and durable when it returns.
 
     Raises DiskError where nothing of it is stored and it may be repeated; JournalError for every other failure: then the
-    daemon must end, because what is durable is no longer known. A job that somebody else holds by a lease is not moved
-    (JobLeasedError): nothing of that transaction is stored.
+    daemon must end, because what is durable is no longer known. FencedError where another daemon serves the root by now:
+    nothing of that transaction is stored, and this daemon must do nothing more.
     """
 
     def commit(
@@ -421,9 +433,6 @@ class Store(StoreReader, Protocol):
 
         Each is in the archive file. One that was changed since it was copied stays whole.
         """
-
-    def take_lease(self, job_ids: Iterable[str], until_at: float, now: float) -> frozenset[str]:
-        """Take or renew the leases of these jobs for the store's owner; return those that nobody else holds."""
 
     @property
     def changes(self) -> int:

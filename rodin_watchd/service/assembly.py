@@ -113,7 +113,7 @@ def equipped(config: Config, key: str, base: Base, clock: Clock, hosted: Hosted,
         known = frozenset(hosted.known)
         plugins = Plugins(config.plugins, Hosts(hosted.host, farm), hosted.catalogue.hooks(), known, clock, say)
         plugins.remember([run for run in base.store.runs_of(base.job_store.jobs) if run.outcome == DONE])
-        yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds, meter)
+        yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds, meter, base.is_sure)
 
 
 @contextlib.contextmanager

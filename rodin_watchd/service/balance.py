@@ -408,6 +408,9 @@ class Prover:
     def _look_for_held(self) -> None:
         """Begin an inquiry if the balance knows about any held job; end one that no held job needs any more."""
         held = frozenset(job.id for job in self._job_store.jobs.values() if job.state is State.HELD)
+        held -= (
+            self._store.may_be_sent()
+        )  # a balance that shows no charge proves nothing while the bytes may still leave
         if held == self._held or self._baseline is None:
             return
         undecided = bool(held & self._since(self._baseline).undecided) if held else False

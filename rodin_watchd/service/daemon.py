@@ -223,7 +223,9 @@ class Daemon:
         self._take_last()
         self.close()
         self._display.show(self._problem, stops=True, ended=True)
-        return not self.parts.pool.busy
+        if ended := not self.parts.pool.busy:
+            self.parts.standing.free()
+        return ended
 
     @property
     def _is_store_gone(self) -> bool:

@@ -8,13 +8,16 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol, Self
 
+from rodin_watchd.adapters.ownership import Holder, has_ended_here, process_text
 from rodin_watchd.adapters.store.backup import kept_backups
+from rodin_watchd.adapters.store.factory import SharedStore
 from rodin_watchd.adapters.store.files import FinishedJournal, moved_aside
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
-from rodin_watchd.core.store import Store
+from rodin_watchd.core.roots import ServingProcess, process_in_words
+from rodin_watchd.core.store import ServedRoot, Store
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.errors import (
     DiskError,
@@ -24,6 +27,8 @@ from rodin_watchd.errors import (
     JournalRolledBackError,
     JournalUncheckedError,
     RodinWatchdError,
+    StandbyError,
+    StoreAwayError,
 )
 from rodin_watchd.log_lines import log_error
 from rodin_watchd.service.clock import Clock
@@ -82,6 +87,105 @@ class DatabaseGuard:
     def notices(self) -> list[str]:
         """Return nothing: what keeps the database from answering is why nothing moves."""
         return []
+
+
+ROOT_LEASE_SECONDS: Final = 25.0
+"""How long a root is kept for a daemon that is silent. With the look at it, and what a takeover takes, less than 30 seconds."""
+
+RENEW_SECONDS: Final = 5.0
+"""How often the daemon says that it lives."""
+
+STANDBY_LOOK_SECONDS: Final = 1.0
+"""How often one that stands by looks whether the root is free."""
+
+
+class RootLease:
+    """Owns the root in a store that several daemons share, as a context manager: waits for it as long as another daemon has it.
+
+    Nobody's wall clock decides. Who waits takes the root of an owner that is silent for `ROOT_LEASE_SECONDS` of its own clock, on one
+    connection to the server: another one may lead to a server that knows less. The owner counts the same time from before it asked
+    for more, by a clock that goes on while the machine is suspended (`since_boot`), and sends no last byte when it is over. `me` is this
+    process, of the `daemon` that its state folder names, which has the root in a `place`. `tell` is called while it waits. Entering raises JournalError; DiskError where the server is away at the very start.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what it is made of
+        self,
+        store: SharedStore,
+        me: Holder,
+        daemon: str,
+        place: str,
+        since_boot: Callable[[], float],
+        wait: Callable[[float], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._me = me
+        self.serving = ServingProcess(daemon, process_text(me))
+        self._place = place
+        self._since_boot = since_boot
+        self._wait = wait
+        self._tell = tell
+        self._kept_at = 0.0  # what `since_boot` said before the newest renewal was asked for
+        self._is_used = False
+
+    def __enter__(self) -> Self:
+        self._store.begin_process(self.serving)
+        watched: tuple[object, ...] = ()
+        since = 0.0
+        while True:
+            try:
+                root, connection = self._store.seen_root()
+                at = self._since_boot()
+                sign = (root and (root.fence, root.renewed), connection)
+                if sign != watched:
+                    watched, since = sign, at
+                if self._takes(root, at - since):
+                    return self
+                self._tell(f"{process_in_words(root.process) if root else 'Nobody'} serves the root.")
+            except StoreAwayError as error:
+                if not watched:
+                    raise
+                self._tell(error.message)
+            except StandbyError:
+                watched = ()
+            self._wait(STANDBY_LOOK_SECONDS)
+
+    def _takes(self, seen: ServedRoot | None, silent_seconds: float) -> bool:
+        ended = seen is None or not seen.daemon or has_ended_here(seen.process, self._me)
+        if not ended and silent_seconds < ROOT_LEASE_SECONDS:
+            return False
+        began = self._since_boot()
+        self._store.take_root(self.serving, self._place, ROOT_LEASE_SECONDS, seen, ended=ended)
+        self._kept_at = began
+        return True
+
+    def __exit__(self, *_error: object) -> None:
+        if not self._is_used:  # no thread of this process can have sent anything
+            self.free()
+
+    def use(self) -> None:
+        """Begin to work: from now on only `free` lets go of the root; else its time runs out."""
+        self._is_used = True
+
+    def free(self) -> None:
+        """Let a standby have the root at once. For an end at which no thread can send any more; may be repeated."""
+        with contextlib.suppress(DiskError):
+            self._store.free_root()
+
+    def keep(self) -> None:
+        """Keep the root, if it is time to say so. Raises FencedError where another daemon has it, StoreAwayError."""
+        if self._since_boot() - self._kept_at >= RENEW_SECONDS:
+            self.confirm()
+
+    def confirm(self) -> None:
+        """Do the same at this very moment."""
+        began = self._since_boot()
+        self._store.extend_root(ROOT_LEASE_SECONDS)
+        self._kept_at = began
+
+    def is_sure(self) -> bool:
+        """Return whether nobody else can have taken the root yet, without asking; any thread."""
+        return self._since_boot() - self._kept_at < ROOT_LEASE_SECONDS
 
 
 class StateFolder:

@@ -59,7 +59,7 @@ from rodin_watchd.errors import (
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.service.housekeeping import Housekeeping
 from rodin_watchd.service.jobs import JobStore
-from rodin_watchd.service.journal_guard import Hold, StoreGuard
+from rodin_watchd.service.journal_guard import Hold, RootLease, StoreGuard
 from rodin_watchd.service.snapshot import Monitor
 from rodin_watchd.settings import StorePlace
 
@@ -316,12 +316,19 @@ class MountKeeper:
 
     `copied` says why the root or its journal is taken for copied or moved, else "": then another service may pay for the
     same sets, and nothing may be taken or sent. A root that was accepted counts so until what may have been sent from
-    there is held (`finish_acceptance`).
+    there is held (`finish_acceptance`). `root_id` is what the store has for a root that was not served yet, "" where it has none.
     """
 
     def __init__(
-        self, mounts: Mounts, job_store: JobStore, store: Store, place: StorePlace, now: Callable[[], float]
+        self,
+        mounts: Mounts,
+        job_store: JobStore,
+        store: Store,
+        place: StorePlace,
+        now: Callable[[], float],
+        root_id: str = "",
     ) -> None:
+        self._given_id = root_id
         self._mounts = mounts
         self._job_store = job_store
         self._store = store
@@ -363,7 +370,7 @@ class MountKeeper:
         mark = read_mark(self._mounts.root)
         if refusal := refusal_of(self._whose(mark), self._mounts.root, self._place):
             raise refusal
-        self._root_id = mark.root_id if mark else secrets.token_hex(8)
+        self._root_id = self._given_id or (mark.root_id if mark else secrets.token_hex(8))
         self._store.set_meta(ROOT_ID, self._root_id)
         self._mounts.belong_to(self._root_id)
 
@@ -665,7 +672,9 @@ class Standing:
         housekeeping: Housekeeping,
         monitor: Monitor,
         remake_work: Callable[[], None],
+        lease: RootLease | None = None,
     ) -> None:
+        self._lease = lease
         self.mounts_keeper = mounts_keeper
         self._remake_work = remake_work
         self.housekeeping = housekeeping
@@ -702,6 +711,11 @@ class Standing:
         self.mounts_keeper.confirm()
         for hold in self._holds:
             hold.confirm()
+
+    def free(self) -> None:
+        """Let a standby have the root, where there may be one; for an end at which no thread of this process can send any more."""
+        if self._lease:
+            self._lease.free()
 
     def end(self) -> None:
         """Close the store, a journal in its place; for a process that is about to end. May be repeated."""

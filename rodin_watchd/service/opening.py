@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from rodin_watchd.adapters.heartbeat import is_sign, sign_path
-from rodin_watchd.adapters.host import filesystem_of, local_zone
-from rodin_watchd.adapters.ownership import Lease, Lock, is_lock
+from rodin_watchd.adapters.heartbeat import is_sign, leave_heartbeat, sign_path
+from rodin_watchd.adapters.host import filesystem_of, local_zone, since_boot
+from rodin_watchd.adapters.ownership import Lease, Lock, is_lock, myself
 from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.adapters.spool.mounts import root_id_in
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.adapters.store.backup import (
@@ -28,12 +30,13 @@ from rodin_watchd.adapters.store.files import finish, make_private
 from rodin_watchd.adapters.store.sqlite import Journal, Tell, silent
 from rodin_watchd.config import Config
 from rodin_watchd.core.farm import CallQueue
+from rodin_watchd.core.health import Health
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import PAUSES, after_start, remembered_pauses, stored_pauses
 from rodin_watchd.core.proof import BASELINE
 from rodin_watchd.core.store import COPIED_AT, MOVED_FROM, MOVED_TO, TOO_OLD, Announcer, Store
-from rodin_watchd.errors import ConfigError, DiskError, JournalError
+from rodin_watchd.errors import ConfigError, DiskError, ForeignFileError, JournalError
 from rodin_watchd.own_file import refuse_foreign_at
 from rodin_watchd.service.budget import BudgetDay
 from rodin_watchd.service.clock import Clock
@@ -44,6 +47,7 @@ from rodin_watchd.service.journal_guard import (
     Hold,
     JournalCheck,
     JournalGuard,
+    RootLease,
     StateFolder,
     StoreGuard,
     stamp_of,
@@ -53,7 +57,7 @@ from rodin_watchd.service.mounts import MountKeeper, Standing
 from rodin_watchd.service.orphans import Orphans
 from rodin_watchd.service.snapshot import Monitor
 from rodin_watchd.service.web_page import WebPage
-from rodin_watchd.settings import Address, StorePlace, lease_path, lock_path, store_place
+from rodin_watchd.settings import StorePlace, lease_path, lock_path, store_place
 
 _PATIENCE_SECONDS = 5.0
 """How long the daemon's question to the farm's queue waits for a database that is away, until people read it."""
@@ -71,6 +75,8 @@ class Base:
     budget_day: BudgetDay
     submit_count: SubmitCount
     page: WebPage
+    is_sure: Callable[[], bool]
+    """Whether nobody else can serve the root by now, without a look; any thread."""
     open_farm: Callable[[], CallQueue] | None  # where the store is in a database
     begin: Callable[[str, Announcer], None]
     """The repairs of a start, for an account: once, before any worker runs; plugins are owed calls for what they do, and from then on."""
@@ -78,16 +84,21 @@ class Base:
 
 @contextlib.contextmanager
 def opened(
-    config: Config, clock: Clock, wait: Callable[[float], None], web_command: Sequence[str] = (), tell: Tell = silent
+    config: Config,
+    clock: Clock,
+    wait: Callable[[float], None],
+    web_command: Sequence[str] = (),
+    tell: Tell = silent,
+    stand_by: Callable[[str], None] = lambda _words: None,
 ) -> Iterator[Base]:
     """Give the journal and the folders, held against a second daemon until the end; `web_command` starts the page in the browser.
 
-    `tell` is called before what takes long (`sqlite.Tell`).
+    `tell` is called before what takes long (`sqlite.Tell`), `stand_by` every second while another daemon serves the root.
 
     Raises OwnerError (ConfigError for a group that cannot be given, and for metrics that cannot be served), DiskError, RootAwayError. Into a root that is away nothing is written.
     """
     spool = Spool(config.folders.root, sharing_of(config.output.file_mode, config.output.group))
-    place = store_place(config, os.environ)
+    place = store_place(config, os.environ, root_id_in)
     path = place.path
     if not os.path.exists(path.with_name("lock") if place.address else path):  # noqa: PTH110 - unlike Path.exists, False also where we may not look
         spool.mounts.refuse_bare()  # before the journal's folder is made, which may be in it
@@ -96,18 +107,23 @@ def opened(
         _refuse_foreign(place)
         first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
         own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
-        kept = _database(place.address, stack) if place.address else _journal(path, clock, own_holds, stack, tell)
+        kept = (
+            _database(place, clock, wait, stack, stand_by)
+            if place.address
+            else _journal(path, clock, own_holds, stack, tell)
+        )
         store, job_store = kept.store, kept.job_store
         refuse_moved(store, place)
         stack.callback(kept.guard.end)
-        mounts_keeper = MountKeeper(spool.mounts, job_store, store, place, clock.now)
+        mounts_keeper = MountKeeper(spool.mounts, job_store, store, place, clock.now, kept.root_id)
         knew_root = mounts_keeper.knows_root
         if knew_root:
             mounts_keeper.find()
         else:
             spool.mounts.refuse_bare()
         spool.prepare(mounts_keeper.may_make)
-        holds = [*own_holds, *_root_holds(config, path, clock, wait, stack)]
+        # A lease keeps every daemon off that has this store; the mark, which names the store, all others.
+        holds = [*own_holds, *(() if kept.lease else _root_holds(config, path, clock, wait, stack))]
         if not mounts_keeper.knows_root:
             mounts_keeper.adopt()  # who serves it now is named before anybody can know its journal
         meter = stack.enter_context(metered(config, lambda: open_reader(place), clock))
@@ -135,11 +151,12 @@ def opened(
         keepers = (Housekeeping(job_store, store, kept.backup, clock, daily), Monitor(sign_path(path), meter))
         checks = kept.checks(daily)
         holds += (kept.guard, *checks)  # the guard writes: not before everything else is held
-        standing = Standing(mounts_keeper, holds, kept.guard, checks, *keepers, remake_work)
-        money = (BudgetDay(store, local_zone(), clock), SubmitCount(spool.mounts))
-        open_farm = partial(farm_queue, place.address, _PATIENCE_SECONDS) if place.address else None
+        standing = Standing(mounts_keeper, holds, kept.guard, checks, *keepers, remake_work, kept.lease)
+        money = BudgetDay(store, local_zone(), clock), SubmitCount(spool.mounts)
         page = stack.enter_context(contextlib.closing(WebPage(config, web_command, clock)))
-        base = Base(spool, partial(copy_old_jobs, place), store, job_store, standing, *money, page, open_farm, begin)
+        farm = partial(farm_queue, place.address, _PATIENCE_SECONDS) if place.address else None
+        old_jobs, owns = partial(copy_old_jobs, place), kept.owns()
+        base = Base(spool, old_jobs, store, job_store, standing, *money, page, owns, farm, begin)
         yield base
 
 
@@ -155,6 +172,19 @@ class _Kept(NamedTuple):
     checks: Callable[
         [Callable[[], None]], Sequence[Hold]
     ]  # hold everything up until that is known; then something is done
+    lease: RootLease | None = None  # of the root, where several daemons share the store
+    root_id: str = ""  # that the store has for it
+
+    def owns(self) -> Callable[[], bool]:
+        """Begin to work with the root; return what tells whether nobody else can serve it by now."""
+        if self.lease is None:
+            return _always
+        self.lease.use()
+        return self.lease.is_sure
+
+
+def _always() -> bool:
+    return True
 
 
 def _journal(path: Path, clock: Clock, holds: Sequence[Hold], stack: contextlib.ExitStack, tell: Tell) -> _Kept:
@@ -183,10 +213,30 @@ def _journal(path: Path, clock: Clock, holds: Sequence[Hold], stack: contextlib.
     return _Kept(journal, job_store, guard, report_start, backup, lambda: journal.is_checked, checks)
 
 
-def _database(address: Address, stack: contextlib.ExitStack) -> _Kept:
-    """Open the store in a database, whose backup is the studio's own."""
-    store = stack.enter_context(contextlib.closing(open_database(address)))
-    return _Kept(store, JobStore(store), DatabaseGuard(store), lambda: None, None, lambda: True, lambda _then: [])
+def _database(
+    place: StorePlace,
+    clock: Clock,
+    wait: Callable[[float], None],
+    stack: contextlib.ExitStack,
+    stand_by: Callable[[str], None],
+) -> _Kept:
+    """Open the store in a database, whose backup is the studio's own, and own the root; waits while another daemon has it."""
+    store = stack.enter_context(contextlib.closing(open_database(place)))
+    daemon = f"{socket.gethostname()}:{place.path.parent}"
+
+    def waiting(why: str) -> None:
+        with contextlib.suppress(DiskError, ForeignFileError, OSError):
+            leave_heartbeat(sign_path(place.path), Health.of_standby(clock.now(), clock.monotonic(), why))
+        stand_by(why)
+
+    assert place.root is not None  # noqa: S101 - a configuration's place has one
+    lease = stack.enter_context(RootLease(store, myself(), daemon, place.root.place, since_boot, wait, waiting))
+
+    def checks(_then: Callable[[], None]) -> Sequence[Hold]:
+        return [lease]
+
+    job_store, guard = JobStore(store), DatabaseGuard(store)
+    return _Kept(store, job_store, guard, lambda: None, None, lambda: True, checks, lease, store.root_id)
 
 
 def _root_holds(

@@ -265,7 +265,16 @@ def serving(
         log.warning("upgrading: the service %s", words, extra={"action": "upgrading"})
         pulse.wait_long(words, seconds)
 
-    with opened(config, clock, wait, launch.web_command, tell) as base:
+    said = ""
+
+    def stand_by(words: str) -> None:
+        nonlocal said
+        if words != said:
+            said = words
+            log.info("standby: %s This one stands by.", words, extra={"action": "standby"})
+        pulse.stand_by(f"stands by: {words}")
+
+    with opened(config, clock, wait, launch.web_command, tell, stand_by) as base:
         service = Serving(config, base, pulse, clock, safe_mode=launch.safe_mode)
         service.begin(key)
         with contextlib.closing(service):

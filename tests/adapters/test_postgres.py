@@ -25,7 +25,6 @@ from rodin_watchd.core.machine import TABLE
 from rodin_watchd.core.store import Store
 from rodin_watchd.errors import (
     AlreadyRunningError,
-    JobLeasedError,
     JournalBusyError,
     JournalError,
     JournalRolledBackError,
@@ -103,7 +102,7 @@ SECOND_JOB = """
         ("UPDATE jobs SET condensed_at = 1.0", "kept whole"),
         ("UPDATE jobs SET id = 'b2'", "foreign key"),
         ("DELETE FROM jobs", "jobs are never deleted"),
-        ("TRUNCATE jobs CASCADE", "never deleted|append-only"),
+        ("TRUNCATE all_jobs CASCADE", "never deleted|append-only"),
         ("INSERT INTO events (job_id, at, action, state, message) VALUES ('nobody', 0, '', '', '')", "foreign key"),
         ("UPDATE events SET message = 'other'", "append-only"),
         ("DELETE FROM events", "append-only"),
@@ -150,6 +149,7 @@ TABLES = (
 COLUMNS = {
     "purchases": "id, job_id, fingerprint, consent, top, at, outcome, cost, told, dropped, sent, confirmed, kind, listed",
     "events": "id, job_id, at, action, state, message, code",
+    "ended": "state, jobs",
 }
 
 
@@ -229,7 +229,7 @@ def test_text_that_the_server_cannot_hold_is_escaped(store: PostgresStore, addre
 def test_eight_services_spend_the_last_half_credit_once(address: Address) -> None:
     """Whoever comes first: the others see what it has spent."""
     names = [f"n{number}" for number in range(8)]
-    with closing(PostgresStore(address, alone=False)) as first:
+    with closing(PostgresStore(address)) as first:
         jobs = [led(first, a_job(name), S.CLAIMED, S.STAGED) for name in names]
     gate = threading.Barrier(len(names))
     begun: list[Transition] = []
@@ -238,7 +238,7 @@ def test_eight_services_spend_the_last_half_credit_once(address: Address) -> Non
         return offered if sum(spent.values()) < HALF else []
 
     def spend(job: Job) -> None:
-        with closing(PostgresStore(address, job.id, alone=False)) as store:
+        with closing(PostgresStore(address, lambda _known: job.id)) as store:
             gate.wait()
             intent = Transition(replace(job, state=S.UPLOADING), "uploading")
             begun.extend(store.commit_affordable([intent], NOW, 0, affordable))
@@ -253,28 +253,14 @@ def test_eight_services_spend_the_last_half_credit_once(address: Address) -> Non
         assert sum(reader.spent_since(0).values()) == HALF
 
 
-def test_a_lease_keeps_a_service_off_that_runs_at_the_same_time(address: Address) -> None:
-    """Both have the store open."""
-    with (
-        closing(PostgresStore(address, "one", alone=False)) as one,
-        closing(PostgresStore(address, "two", alone=False)) as two,
-    ):
-        job = led(one, a_job(), S.CLAIMED)
-        assert one.take_lease(["a1"], NOW + 60, NOW) == {"a1"}
-        assert two.take_lease(["a1"], NOW + 60, NOW) == frozenset()
-        with pytest.raises(JobLeasedError):
-            led(two, job, S.STAGED)
-        outside = two.changed_outside()
-        led(one, job, S.STAGED)
-        assert two.changed_outside() != outside
-
-
-def test_a_second_service_is_refused(address: Address, store: PostgresStore) -> None:
-    """Until the first one has closed the store."""
+def test_who_needs_the_store_alone_waits_until_nobody_has_it(address: Address, store: PostgresStore) -> None:
+    """And keeps all others off, as long as it has it."""
     led(store, a_job(), S.CLAIMED)
     with pytest.raises(AlreadyRunningError, match="rodin_watchd"):
-        PostgresStore(address)
+        PostgresStore(address, alone=True)
     store.close()
+    with closing(PostgresStore(address, alone=True)), pytest.raises(AlreadyRunningError, match="rodin_watchd"):
+        PostgresStore(address)
     with closing(PostgresStore(address)) as second:
         led(second, a_job(), S.STAGED)
 
@@ -436,7 +422,7 @@ def test_a_database_that_was_put_back_ends_the_service(
 ) -> None:
     """What it knows is not what is durable."""
     job = led(store, a_job(), S.CLAIMED)
-    asked(cluster, address, "UPDATE writings SET written = 1")
+    asked(cluster, address, "UPDATE writings SET written = 0")
     with pytest.raises(JournalRolledBackError):
         led(store, job, S.STAGED)
 
@@ -467,10 +453,22 @@ def test_commits_are_durable_whatever_the_database_says(cluster: Cluster, addres
             assert tuple(link.asked("SHOW synchronous_commit")[0]) == (used,)
 
 
+def test_a_newer_store_may_be_used_by_this_program(cluster: Cluster, address: Address, store: PostgresStore) -> None:
+    """Daemons are upgraded one after the other: a newer one has added what this one does not ask for, and moves that it does not know."""
+    asked(cluster, address, "ALTER TABLE all_jobs ADD COLUMN later TEXT")
+    asked(cluster, address, "INSERT INTO moves VALUES ('staged', 'later')")
+    asked(cluster, address, "UPDATE store SET version = 99")
+    end_connections(cluster)
+    led(store, a_job(), S.CLAIMED, S.STAGED)
+    with closing(PostgresStore(address)), closing(PostgresReader(address)) as reader:
+        assert [job.state for job in reader.jobs()] == [S.STAGED]
+    assert asked(cluster, address, "SELECT * FROM moves WHERE after = 'later'")
+
+
 def test_a_newer_store_is_refused(cluster: Cluster, address: Address, store: PostgresStore) -> None:
     """By who reads, writes or leaves a command; with what to do."""
     store.close()
-    asked(cluster, address, "UPDATE store SET version = 99")
+    asked(cluster, address, "UPDATE store SET version = 99, oldest = 99")
     for opens in (PostgresReader, PostgresStore, lambda there: insert_command(there, "pause", {}, NOW)):
         with pytest.raises(JournalError, match="newer rodin_watchd") as refused:
             opens(address)
@@ -493,7 +491,7 @@ def test_a_user_without_rights_is_told_what_to_grant(cluster: Cluster, address: 
     weak = f"weak_{address.url.partition('@/test_')[2].partition('?')[0]}"
     cluster.ask(f"CREATE ROLE {weak} LOGIN")
     theirs = Address(address.url.replace("rodin@", f"{weak}@"))
-    for opens in (PostgresReader, lambda there: PostgresStore(there, alone=False)):
+    for opens in (PostgresReader, PostgresStore):
         with pytest.raises(JournalError, match="permission denied") as refused:
             opens(theirs)
         assert weak in refused.value.advice_in_full

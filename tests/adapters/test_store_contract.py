@@ -22,18 +22,16 @@ from rodin_watchd.core.pauses import PAUSES, remembered_pauses, renewed, stored_
 from rodin_watchd.core.proof import Settled
 from rodin_watchd.core.store import (
     DONE,
-    NO_LEASE,
     Beside,
     CommandReply,
     Cursor,
-    JobLease,
     Listing,
     ListOrder,
     Store,
     StoreReader,
 )
 from rodin_watchd.core.waits import CALLS
-from rodin_watchd.errors import CommandRefusedError, JobLeasedError, JournalError, NoCreditsError
+from rodin_watchd.errors import CommandRefusedError, JournalError, NoCreditsError
 from rodin_watchd.model import (
     Batch,
     InputFile,
@@ -61,7 +59,7 @@ AT_VENDOR = (S.SUBMITTED, S.GENERATED, S.DOWNLOADED, S.PROCESSED, S.DELIVERED)
 class Backend(Protocol):
     """A kind of store, at one place."""
 
-    def open(self, owner: str = "") -> Store:
+    def open(self) -> Store:
         """Open it as the daemon does."""
 
     def look(self) -> StoreReader:
@@ -82,9 +80,9 @@ class Sqlite:
         """Where it lies."""
         return self.folder / "journal.sqlite3"
 
-    def open(self, owner: str = "") -> Store:
+    def open(self) -> Store:
         """Open the file for writing."""
-        return Journal(self.path, owner=owner)
+        return Journal(self.path)
 
     def look(self) -> StoreReader:
         """Open the file for reading."""
@@ -101,9 +99,9 @@ class Postgres:
 
     address: Address
 
-    def open(self, owner: str = "") -> Store:
+    def open(self) -> Store:
         """Open it for writing."""
-        return PostgresStore(self.address, owner)
+        return PostgresStore(self.address)
 
     def look(self) -> StoreReader:
         """Open it for reading."""
@@ -651,40 +649,3 @@ def test_nothing_is_stored_by_a_call_with_nothing_in_it(store: Store) -> None:
     before = store.changes
     store.commit((), NOW)
     assert store.changes == before
-
-
-# ---- leases: who works on a job -------------------------------------------------------------------------------------
-
-
-def test_one_owner_holds_a_job(backend: Backend) -> None:
-    """Until the lease is over; the owner may renew it, and nobody else move the job. A store need not bear two at once."""
-    with closing(backend.open("one")) as one:
-        job, free = led(one, a_job("a1"), S.STAGED), led(one, a_job("b1"), S.STAGED)
-        assert one.take_lease(["a1", "nobody"], NOW + 60, NOW) == {"a1"}
-    moves = [Transition(replace(other, state=S.UPLOADING), "uploading") for other in (free, job)]
-    with closing(backend.open("two")) as two:
-        assert two.take_lease(["a1", "b1"], NOW + 60, NOW) == {"b1"}
-        assert (two.lease("a1"), two.lease("nobody")) == (JobLease("one", NOW + 60), NO_LEASE)
-        with pytest.raises(JobLeasedError):
-            two.commit(moves, NOW + 30)
-        with pytest.raises(JobLeasedError):
-            two.commit_affordable(moves, NOW + 30, 0, lambda _spent, offered: offered)
-        assert ({known.state for known in two.jobs()}, two.newest_purchase()) == ({S.STAGED}, 0)
-    with closing(backend.open("one")) as one:
-        assert one.take_lease(["a1"], NOW + 90, NOW + 50) == {"a1"}
-        led(one, job, S.UPLOADING, at=NOW + 80)
-    with closing(backend.open("two")) as two:
-        assert two.take_lease(["a1"], NOW + 150, NOW + 80) == frozenset()
-        assert two.take_lease(["a1"], NOW + 150, NOW + 90) == {"a1"}
-    with closing(backend.open("one")) as one, pytest.raises(JobLeasedError):
-        led(one, replace(job, state=S.UPLOADING), S.STAGED, at=NOW + 91)
-
-
-def test_a_lease_that_is_over_holds_nobody_up(backend: Backend) -> None:
-    """What an owner that is gone has left is free for everybody."""
-    with closing(backend.open("one")) as one:
-        job = led(one, a_job(), S.STAGED)
-        one.take_lease(["a1"], NOW + 60, NOW)
-    with closing(backend.open()) as nobody:
-        led(nobody, job, S.UPLOADING, at=NOW + 60)
-        assert nobody.jobs([S.UPLOADING])

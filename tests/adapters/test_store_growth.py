@@ -75,7 +75,6 @@ QUESTIONS: dict[str, Ask] = {
     "made": lambda journal: journal.made(Provenance(frozenset({SHARED}), ANY_TEXTURE), ""),
     "newest with a content": lambda journal: journal.newest_with("v2:3", "v2:drop"),
     "durations": lambda journal: journal.durations(TEXTURE.name, 20),
-    "lease": lambda journal: journal.lease("a00003"),
     "events": lambda journal: journal.events("a00003"),
     "newest service events": lambda journal: journal.service_events(10),
     "newest service events of some kinds": lambda journal: journal.service_events(3, kinds=("paused", "started")),

@@ -15,8 +15,9 @@ import pytest
 from clusters import Cluster, database, running
 from workshop import Vendor, Workshop, emulated, workshop
 
-from rodin_watchd.adapters.spool.mounts import read_mark
-from rodin_watchd.adapters.store.postgres import PostgresReader, PostgresStore, insert_command
+from rodin_watchd.adapters.spool.mounts import read_mark, root_id_in
+from rodin_watchd.adapters.store.factory import leave_command
+from rodin_watchd.adapters.store.postgres import PostgresReader, PostgresStore
 from rodin_watchd.core.balance import trust_key
 from rodin_watchd.errors import (
     AlreadyRunningError,
@@ -24,10 +25,10 @@ from rodin_watchd.errors import (
     JournalError,
     OwnerError,
     RodinWatchdError,
-    RootAwayError,
+    UnknownRootError,
 )
 from rodin_watchd.model import State
-from rodin_watchd.settings import Address
+from rodin_watchd.settings import Address, store_place
 
 
 class Shop(Workshop):
@@ -59,7 +60,8 @@ class Shop(Workshop):
 
     def leave(self, verb: str, **arguments: object) -> int:
         """Leave a command."""
-        return insert_command(self.address, verb, arguments, self.hands.seconds)
+        place = store_place(self.config, os.environ, root_id_in)
+        return leave_command(place, verb, arguments, self.hands.seconds, once=False)
 
 
 @contextmanager
@@ -191,15 +193,30 @@ def until_it_answers(shop: Shop) -> None:
     pytest.fail("it stays away")
 
 
-def test_two_services_on_one_store_are_refused(tmp_path: Path, vendor: Vendor, empty: str) -> None:
-    """While the first runs by the database's lock, after it because the store knows another root."""
+def test_a_folder_that_is_no_root_of_the_store_is_refused(tmp_path: Path, vendor: Vendor, empty: str) -> None:
+    """A share that is not mounted looks like an empty folder: a person makes it a root, and then both are served."""
     url = vendor.emulator.base_url
-    refused_by = pytest.raises(AlreadyRunningError, match="rodin_watchd")
-    with shop_on(tmp_path / "one", url, empty), refused_by, shop_on(tmp_path / "two", url, empty):
-        pass
-    with pytest.raises(RootAwayError) as refused, shop_on(tmp_path / "two", url, empty):
-        pass
-    assert "rodin-watchd accept root" in refused.value.advice_in_full
+    with shop_on(tmp_path / "one", url, empty) as one:
+        one.drop_set("chair")
+        one.idle()
+        with pytest.raises(UnknownRootError, match="one") as refused, shop_on(tmp_path / "two", url, empty):
+            pass
+        assert "rodin-watchd store add-root" in refused.value.advice_in_full
+        other = Shop(tmp_path / "two", url, {"store": {"url": empty}})
+        assert "is a root of the database" in other.told("store", "add-root")
+        assert isinstance(other.at_terminal("store", "add-root").exception, CommandRefusedError)
+        with shop_on(tmp_path / "two", url, empty) as two:
+            two.drop_set("stool")
+            two.idle()
+            one.drop_set("table")
+            one.idle()
+            assert set(one.states()) == {"chair", "table"}
+            assert set(two.states()) == {"stool"}
+            assert "stool" not in one.told("list")
+            assert "stool" in two.told("list")
+            assert two.command("pause")["ok"]
+            assert {job.id for job in one.jobs()}.isdisjoint(job.id for job in two.jobs())
+    assert vendor.charges == 3
 
 
 def test_a_root_of_another_store_is_refused(tmp_path: Path, vendor: Vendor, empty: str, cluster: Cluster) -> None:

@@ -242,6 +242,12 @@ def read_mark(folder: Path) -> Mark | None:
         return None
 
 
+def root_id_in(folder: Path) -> str:
+    """Return the id of the root in a folder, by its mark; "" where it has none."""
+    mark = read_mark(folder)
+    return mark.root_id if mark else ""
+
+
 def _mark_in(folder: int) -> Mark | None:
     """Return an open folder's mark, None when there is none that can be understood."""
     try:

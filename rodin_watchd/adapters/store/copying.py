@@ -27,7 +27,7 @@ from rodin_watchd.adapters.store.codec import plain
 from rodin_watchd.adapters.store.files import in_words, move_aside, sync
 from rodin_watchd.adapters.store.postgres import PostgresReader
 from rodin_watchd.adapters.store.postgres_connection import Database
-from rodin_watchd.adapters.store.postgres_schema import SCHEMA, facts, migrations
+from rodin_watchd.adapters.store.postgres_schema import OF_A_ROOT, SCHEMA, facts, migrations
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.adapters.store.stored import EVENT_COLUMNS, RUN_COLUMNS
 from rodin_watchd.core.store import MOVED_FROM, MOVED_TO
@@ -38,7 +38,7 @@ _Values: TypeAlias = tuple[Any, ...]
 
 _JOBS: Final = (
     "rowid, id, state, name, folder, top, fingerprint, kind, vendor_seconds, task_uuid, charges, created_at, changed_at, place, "
-    "doc, owner, lease_until, condensed_at"
+    "doc, condensed_at"
 )
 TABLES: Final[Mapping[str, str]] = {
     "jobs": _JOBS,
@@ -288,26 +288,34 @@ class DatabaseTables:
     def read(self, table: str) -> Iterator[_Values]:
         """Yield the rows of a table."""
         with self._connection.cursor(name=f"read_{table}") as cursor:
-            for row in cursor.execute(f"SELECT {TABLES[table]} FROM {table}"):  # noqa: S608 - names from above
+            for row in cursor.execute(f"SELECT {TABLES[table]} FROM {_in_database(table)}"):  # noqa: S608 - names from above
                 if table != "meta" or row[0] not in _NOT_COPIED:
                     yield tuple(row)
 
     def newest_number(self, table: str) -> int:
         """Return the newest number that the rows of a table ever had."""
         query = "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence(%s, %s)::regclass), 0)"
-        return int(self._connection.execute(query, (table, NUMBERED[table])).fetchall()[0][0])
+        return int(self._connection.execute(query, (_in_database(table), NUMBERED[table])).fetchall()[0][0])
 
     def write(self, table: str, found: Iterable[_Values]) -> None:
         """Add rows; to a job's what triggers and queries need of it."""
         columns, more = TABLES[table], ", facts" if table == "jobs" else ""
-        with self._connection.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}{more}) FROM STDIN") as copy:
+        with (
+            self._connection.cursor() as cursor,
+            cursor.copy(f"COPY {_in_database(table)} ({columns}{more}) FROM STDIN") as copy,
+        ):
             for row in found:
                 copy.write_row((*row, _facts(row)) if table == "jobs" else row)
 
     def number_from(self, table: str, newest: int) -> None:
         """Let new rows get numbers after this one."""
         query = "SELECT setval(pg_get_serial_sequence(%s, %s)::regclass, greatest(%s, 1), %s)"
-        self._connection.execute(query, (table, NUMBERED[table], newest, newest > 0))
+        self._connection.execute(query, (_in_database(table), NUMBERED[table], newest, newest > 0))
+
+
+def _in_database(table: str) -> str:
+    """Return a table's name in a database, where what belongs to one root is a part of it."""
+    return f"all_{table}" if table in OF_A_ROOT else table
 
 
 def _facts(row: Sequence[Any]) -> str:
@@ -326,8 +334,8 @@ def reading_database(address: Address) -> Iterator[DatabaseTables]:
 
 
 @contextlib.contextmanager
-def new_database(address: Address, stamp: str) -> Iterator[DatabaseTables]:
-    """Give a new store to fill, in a database; a store that was there is renamed. Raises JournalError, DiskError."""
+def new_database(address: Address, root_id: str, stamp: str) -> Iterator[DatabaseTables]:
+    """Give a new store to fill, with one root or none (""), in a database; a store that was there is renamed. Raises JournalError, DiskError."""
     with _transaction(address, "READ WRITE") as found:
         if found.execute(f"SELECT to_regnamespace('{SCHEMA}') IS NOT NULL").fetchall()[0][0]:
             found.execute(f"ALTER SCHEMA {SCHEMA} RENAME TO {SCHEMA}_moved_aside_{stamp.lower()}")
@@ -335,10 +343,14 @@ def new_database(address: Address, stamp: str) -> Iterator[DatabaseTables]:
         for version, script in migrations(0):
             found.execute(script)
             found.execute("UPDATE store SET version = %s", (version,))
-        for table in TABLES:
+        if root_id:
+            found.execute("INSERT INTO roots (id, place) VALUES (%s, '')", (root_id,))
+            Database.see_root(found, root_id)
+        filled = [_in_database(table) for table in TABLES if table != "meta"]  # whose trigger says what all roots share
+        for table in filled:
             found.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
         yield DatabaseTables(found)
-        for table in TABLES:
+        for table in filled:
             found.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
 
 
@@ -356,13 +368,13 @@ def _transaction(address: Address, mode: str) -> Iterator[psycopg.Connection[Any
 # ---- From one place to another --------------------------------------------------------------------------------------
 
 
-def copy_store(source: StorePlace, target: StorePlace, now: float, stamp: str) -> Mapping[str, TableSum]:
-    """Copy a store as a whole to another place, with the mark where it came from; return what was copied.
+def copy_store(source: StorePlace, target: StorePlace, root_id: str, now: float, stamp: str) -> Mapping[str, TableSum]:
+    """Copy a store as a whole, of one root or none (""), to another place, with the mark where it came from; return what was copied.
 
     What is in the target's place is put aside, to a name with the stamp. Raises JournalError, DiskError: then nothing was changed.
     """
     here = reading_database(source.address) if source.address else reading_journal(source.path)
-    there = new_database(target.address, stamp) if target.address else new_journal(target.path, stamp)
+    there = new_database(target.address, root_id, stamp) if target.address else new_journal(target.path, stamp)
     with here as tables, there as new:
         copied = copy_all(tables, new)
         new.write("meta", [(MOVED_FROM, json.dumps({"name": source.name, "at": now}))])

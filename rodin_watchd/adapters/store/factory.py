@@ -3,18 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shlex
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Protocol
 
 from rodin_watchd.adapters.store.archive import ArchiveFile
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.core.farm import CallQueue
-from rodin_watchd.core.store import MOVED_FROM, MOVED_TO, ROOT_ID, OldJob, Store, StoreReader
-from rodin_watchd.errors import CommandRefusedError, ConfigError, OldJournalError
+from rodin_watchd.core.roots import KnownRoots, ServingProcess
+from rodin_watchd.core.store import MOVED_FROM, MOVED_TO, ROOT_ID, OldJob, ServedRoot, Store, StoreReader
+from rodin_watchd.errors import CommandRefusedError, ConfigError, OldJournalError, UnknownRootError
 from rodin_watchd.settings import Address, StorePlace
+
+
+class SharedStore(Store, Protocol):
+    """A store that daemons of several roots have open at the same time, each for its root, which it takes before it writes."""
+
+    @property
+    def root_id(self) -> str:
+        """The id of the root."""
+
+    def begin_process(self, me: ServingProcess) -> None:
+        """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended."""
+
+    def seen_root(self) -> tuple[ServedRoot | None, int]:
+        """Return the root as it is at this moment, None where nobody ever had it, and the number of the connection."""
+
+    def take_root(
+        self, me: ServingProcess, place: str, seconds: float, seen: ServedRoot | None, *, ended: bool
+    ) -> None:
+        """Take the root for so long, as it was `seen`; all that is written is fenced from then on.
+
+        `ended`: whether the owner's process is known to have ended, if there is one. Raises StandbyError where the root is not as
+        it was seen.
+        """
+
+    def extend_root(self, seconds: float) -> None:
+        """Keep the root for so long from now. Raises FencedError where another daemon has it by now."""
+
+    def free_root(self) -> None:
+        """Let another daemon have the root at once: this one does nothing more. Raises DiskError."""
 
 
 def open_reader(place: StorePlace) -> StoreReader:
@@ -23,17 +55,56 @@ def open_reader(place: StorePlace) -> StoreReader:
         return JournalReader(place.path)
     with needs_psycopg():
         from rodin_watchd.adapters.store.postgres import PostgresReader  # noqa: PLC0415 - an optional extra
-    return PostgresReader(place.address)
+    return PostgresReader(place.address, _reads(place))
 
 
-def open_database(address: Address) -> Store:
-    """Open a store in a database for the daemon, alone; its schema is made, or brought up to date. Raises as `open_reader`.
+def open_database(place: StorePlace) -> SharedStore:
+    """Open the store in a database for a daemon; its schema is made, or brought up to date. Raises as `open_reader`.
 
-    And AlreadyRunningError where another service has it open.
+    And AlreadyRunningError where another program needs it alone, UnknownRootError for a folder that is no root of this store.
     """
+    assert place.address is not None  # noqa: S101 - the caller has asked
     with needs_psycopg():
         from rodin_watchd.adapters.store.postgres import PostgresStore  # noqa: PLC0415 - an optional extra
-    return PostgresStore(address)
+    return PostgresStore(place.address, partial(_root_to_serve, place=place))
+
+
+def add_root(place: StorePlace) -> str:
+    """Make a folder a root of a store in a database, for the daemon to adopt at its next start; return its id. May be repeated.
+
+    Raises as `open_reader`, and CommandRefusedError for one that is a root already.
+    """
+    assert place.address is not None and place.root is not None  # noqa: S101, PT018 - the caller has asked
+    with needs_psycopg():
+        from rodin_watchd.adapters.store import postgres  # noqa: PLC0415 - an optional extra
+    return postgres.add_root(place.address, place.root.place, place.root.mark)
+
+
+def _reads(place: StorePlace) -> Callable[[KnownRoots], str]:
+    """Return what chooses the root for somebody who looks: that of the folder, else the only one."""
+
+    def choose(known: KnownRoots) -> str:
+        from rodin_watchd.adapters.store.postgres import only_root  # noqa: PLC0415 - as above
+
+        root = place.root if len(known.roots) > 1 else None
+        found = known.of(root.place, root.mark) if root else None
+        return only_root(known) if found is None else found
+
+    return choose
+
+
+def _root_to_serve(known: KnownRoots, place: StorePlace) -> str:
+    """Choose the root that a daemon serves. Raises UnknownRootError for a folder that is none of a store that has others."""
+    assert place.root is not None  # noqa: S101 - a configuration's place has one
+    mark = place.root.mark
+    if found := known.of(place.root.place, mark):
+        return found
+    if not known.roots:
+        return secrets.token_hex(8)
+    what = f"has the mark of another root ({mark})" if mark else "has no mark"
+    raise UnknownRootError(
+        f"{place.root.folder} {what}: it is none of the roots of {place.shown}, which are {known.shown}."
+    )
 
 
 def farm_queue(address: Address, patience: float) -> CallQueue:
@@ -55,7 +126,7 @@ def leave_command(place: StorePlace, verb: str, arguments: dict[str, Any], now: 
         return insert_command(place.path, verb, arguments, now, once=once)
     with needs_psycopg():
         from rodin_watchd.adapters.store import postgres  # noqa: PLC0415 - an optional extra
-    return postgres.insert_command(place.address, verb, arguments, now, once=once)
+    return postgres.insert_command(place.address, verb, arguments, now, once=once, choose=_reads(place))
 
 
 def copy_old_jobs(place: StorePlace, before_at: float, now: float, limit: int) -> list[OldJob]:
@@ -72,7 +143,7 @@ def copy_old_jobs(place: StorePlace, before_at: float, now: float, limit: int) -
         return [one.known for one in found]
     with needs_psycopg():
         from rodin_watchd.adapters.store import postgres  # noqa: PLC0415 - an optional extra
-    with contextlib.closing(postgres.PostgresReader(place.address)) as reader:
+    with contextlib.closing(postgres.PostgresReader(place.address, _reads(place))) as reader:
         found = reader.old_jobs(before_at, now, limit)
     if found:
         with contextlib.closing(postgres.PostgresArchive(place.address)) as tables:
@@ -92,14 +163,14 @@ def copy_store(source: StorePlace, target: StorePlace, now: float, stamp: str) -
     _refuse_own(target)
     moved = {"name": target.name, "at": now}
     with contextlib.closing(
-        postgres.PostgresStore(source.address) if source.address else Journal(source.path)
+        postgres.PostgresStore(source.address, alone=True) if source.address else Journal(source.path)
     ) as store:
         if (before := store.meta(MOVED_TO)) and before["name"] != target.name:
             raise CommandRefusedError(
                 f"{source.shown} was copied to {before['name']} already, and is not used any more.",
                 advice="Copy from there.",
             )
-        copied = copying.copy_store(source, target, now, stamp)
+        copied = copying.copy_store(source, target, str(store.meta(ROOT_ID) or ""), now, stamp)
         store.set_meta(MOVED_TO, moved)  # only now: until the copy is whole the source is the store
     return copied["jobs"].rows
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 import psycopg
 
@@ -42,16 +43,19 @@ from rodin_watchd.adapters.store.stored import (
 )
 from rodin_watchd.core.farm import NO_FARM, FarmState
 from rodin_watchd.core.machine import ENDED
-from rodin_watchd.core.store import NO_META, NOTHING_BESIDE, SILENT, Announcer, Beside
+from rodin_watchd.core.roots import KnownRoots, ServingProcess, process_in_words
+from rodin_watchd.core.store import NO_META, NOTHING_BESIDE, ROOT_ID, SILENT, Announcer, Beside, ServedRoot
 from rodin_watchd.errors import (
     AlreadyRunningError,
     CommandRefusedError,
     DiskError,
+    FencedError,
     JournalError,
     JournalRolledBackError,
     OldJournalError,
     RodinWatchdError,
     RoomError,
+    StandbyError,
     StoreAwayError,
 )
 from rodin_watchd.model import Job, Transition
@@ -75,7 +79,45 @@ _BOOK, _SERVICE, _SETUP, _COMMANDS = range(1, 5)
 _LOCK: Final = f"SELECT pg_advisory_xact_lock({LOCKS}, :what)"
 _WRITTEN: Final = "SELECT written FROM writings WHERE writer = :writer"
 _COUNT_WRITING: Final = "UPDATE writings SET written = written + 1 WHERE writer = :writer"
+_VERSIONS: Final = "SELECT version, (to_jsonb(store) ->> 'oldest')::int FROM store"
+"""The number of the schema, and that of the oldest program that can use it: the first schema did not say."""
+
 _VERSION: Final = "SELECT coalesce(sum(written), 0) FROM writings"
+_ROOT: Final = """
+    SELECT id, place, daemon, process, fence, renewed,
+        CASE WHEN daemon = '' THEN 0 ELSE greatest(extract(epoch FROM until - clock_timestamp()), 0) END::double precision AS left_seconds
+    FROM roots
+"""
+_ROOTS: Final = f"{_ROOT} ORDER BY id"
+_TAKE: Final = """
+    UPDATE roots SET daemon = :daemon, process = :process, place = :place, fence = fence + 1, renewed = renewed + 1,
+        until = clock_timestamp() + make_interval(secs => :seconds)
+    WHERE id = :root RETURNING fence
+"""
+_EXTEND: Final = """
+    UPDATE roots SET renewed = renewed + 1, until = clock_timestamp() + make_interval(secs => :seconds)
+    WHERE id = :root AND fence = :fence
+"""
+_FREE: Final = "UPDATE roots SET daemon = '', process = '', until = '-infinity' WHERE id = :root AND fence = :fence"
+_FENCE: Final = "SELECT process, fence FROM roots WHERE id = :root"
+_KEEP_PLACE: Final = (
+    "INSERT INTO root_places VALUES (:place, :root) ON CONFLICT (place) DO UPDATE SET root = excluded.root"
+)
+_KEEP_PROCESS: Final = (
+    "INSERT INTO daemons VALUES (:daemon, :process) ON CONFLICT (id) DO UPDATE SET process = excluded.process"
+)
+_TELL_OTHERS: Final = """
+    INSERT INTO writings AS known VALUES ('daemons', 1) ON CONFLICT (writer) DO UPDATE SET written = known.written + 1
+"""
+_TAKE_OVER: Final = """
+    INSERT INTO taken_over SELECT id, :daemon, :process FROM jobs WHERE state = 'submitting'
+    ON CONFLICT (job_id) DO UPDATE SET daemon = excluded.daemon, process = excluded.process
+"""
+_MAY_BE_SENT: Final = """
+    SELECT job_id FROM taken_over JOIN jobs ON jobs.id = job_id
+    WHERE state IN ('submitting', 'held')
+        AND NOT EXISTS (SELECT 1 FROM daemons WHERE daemons.id = taken_over.daemon AND daemons.process <> taken_over.process)
+"""
 _HOLDER: Final = f"""
     SELECT pid, application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE locktype = 'advisory' AND granted AND classid = {LOCKS} AND objid = {_SERVICE} AND objsubid = 2
@@ -92,8 +134,7 @@ _SAVE: Final = """
     ON CONFLICT (id) DO UPDATE SET state = excluded.state, fingerprint = excluded.fingerprint,
         vendor_seconds = excluded.vendor_seconds, task_uuid = excluded.task_uuid, charges = excluded.charges,
         changed_at = excluded.changed_at, place = excluded.place, doc = excluded.doc, facts = excluded.facts
-    WHERE jobs.owner IN ('', :owner) OR jobs.lease_until <= excluded.changed_at
-"""  # a job that somebody else holds is not changed
+"""
 _CONDENSE: Final = """
     UPDATE jobs SET doc = :doc, facts = :facts, condensed_at = :at
     WHERE id = :id AND condensed_at = 0.0 AND changed_at = :changed_at
@@ -111,7 +152,7 @@ _TRIES_IN_A_ROW: Final = f"""
     WHERE id > :looked AND (id > {LAST_CHARGED} OR id = ANY(:beside)) AND {IS_TRY} AND outcome IN ('free', 'refused')
 """  # noqa: S608 - of words of this program
 _MADE: Final = """
-    SELECT doc FROM jobs WHERE id = (
+    SELECT doc FROM all_jobs WHERE id = (
         SELECT job_id FROM results AS made
             WHERE sha256 = (:contents::text[])[1] AND job_id <> :besides AND given IN (:given*) AND kind IN (:kinds*)
             AND NOT EXISTS (SELECT 1 FROM unnest(:contents::text[]) AS one
@@ -168,6 +209,11 @@ class _PostgresReading(StoredReader):
         """Close the connection; may be repeated."""
         self._database.close()
 
+    def served(self) -> ServedRoot | None:
+        """Return the root with its lease as it is now, None where nobody ever had it."""
+        found = self._rows(f"{_ROOT} WHERE id = own_root()")
+        return ServedRoot(*found[0]) if found else None
+
     def version(self) -> int:
         """Return a number that is another one after any other process has written."""
         return int(self._value(_VERSION))
@@ -192,30 +238,59 @@ class _PostgresReading(StoredReader):
         return self._rows(_OF_ARCHIVE[query], {"jobs": moved}) if moved else []
 
 
+Choose: TypeAlias = Callable[[KnownRoots], str]
+"""Chooses the root whose part of a store a session sees; it may raise JournalError."""
+
+
+def only_root(known: KnownRoots) -> str:
+    """Choose the only root of a store, "" where it has none yet. Raises JournalError where it has several."""
+    if len(known.roots) > 1:
+        raise JournalError(f"This store has several roots: {known.shown}.", advice=WHICH_ROOT)
+    return next(iter(known.roots), "")
+
+
+WHICH_ROOT: Final = "Set folders.root to the folder of one of them, as this machine has it."
+
+
+def _known_roots(found: psycopg.Connection[StoredRow]) -> KnownRoots:
+    roots = {row["id"]: ServedRoot(*row) for row in found.execute(_ROOTS)}
+    return KnownRoots(roots, {row[0]: row[1] for row in found.execute("SELECT place, root FROM root_places")})
+
+
 class PostgresReader(_PostgresReading):
-    """Read the store; from any process, in a thread of its own, while the daemon runs or not.
+    """Read the store; from any process, in a thread of its own, while the daemon runs or not. `choose` chooses the root.
 
     Opening raises JournalError where there is no store in the database, or one of another version, or this user may not
     read it, and StoreAwayError where the server does not answer; so do all methods. A connection that was lost is opened
     again by the next call.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, choose: Choose = only_root) -> None:
+        self._choose = choose
+        self._root_id: str | None = None
         self._database = Database(address, self._checked, read_only=True, lock_seconds=BUSY_SECONDS)
         self._database.connection()
 
     def _checked(self, found: psycopg.Connection[StoredRow]) -> None:
-        if version_of(found, self._database) < VERSION:
-            raise OldJournalError(
-                f"The store in {self._database.shown} is not set up for this version of rodin_watchd."
-            )
+        _refuse_old(found, self._database)
+        if self._root_id is None:
+            self._root_id = self._choose(_known_roots(found))
+        self._database.see_root(found, self._root_id)
+
+
+def _refuse_old(found: psycopg.Connection[StoredRow], database: Database) -> None:
+    if version_of(found, database) < VERSION:
+        raise OldJournalError(f"The store in {database.shown} is not set up for this version of rodin_watchd.")
 
 
 def version_of(found: psycopg.Connection[StoredRow], database: Database) -> int:
-    """Return the number of the schema, 0 where there is none. Raises JournalError for one that a newer program made."""
+    """Return the number of the schema, 0 where there is none. Raises JournalError for one that this program cannot use.
+
+    A newer one it can use, unless that says otherwise: so daemons are upgraded one after the other.
+    """
     [(there,)] = found.execute(f"SELECT to_regclass('{SCHEMA}.store') IS NOT NULL").fetchall()
-    version = int(found.execute("SELECT version FROM store").fetchall()[0][0]) if there else 0
-    if version > VERSION:
+    [(version, oldest)] = found.execute(_VERSIONS).fetchall() if there else [(0, 0)]
+    if version > VERSION and (oldest is None or oldest > VERSION):
         raise JournalError(
             f"The store in {database.shown} was written by a newer rodin_watchd (schema {version}, this one knows {VERSION}).",
             advice="Install the newer version again: this version cannot read its store, and could pay twice.",
@@ -229,7 +304,8 @@ def version_of(found: psycopg.Connection[StoredRow], database: Database) -> int:
 class PostgresStore(_PostgresReading, StoredWriter):
     """Read and write the store; the daemon's main thread only.
 
-    Opening makes the schema or brings it up to date. `alone`: no other service may use the store meanwhile
+    Opening makes the schema or brings it up to date, and chooses the root that all is about. A daemon then takes that root
+    (`take_root`) before it writes anything. `alone`: no other service may have the store open meanwhile
     (AlreadyRunningError). Every writing call is one transaction, which no other writer's can come between. Raises
     StoreAwayError where the server is away, JournalBusyError where a lock is not to be had within `busy_seconds`, RoomError
     where its disk is full: nothing is stored then, and it may be repeated. A commit that the network cut off is asked for;
@@ -239,16 +315,19 @@ class PostgresStore(_PostgresReading, StoredWriter):
     def __init__(
         self,
         address: Address,
-        owner: str = "",
+        choose: Choose = only_root,
         busy_seconds: float = BUSY_SECONDS,
         *,
-        alone: bool = True,
+        alone: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(owner)
+        super().__init__()
         self._now = now
         self._alone = alone
-        self._writer = {"writer": f"daemon {owner}"}
+        self._choose = choose
+        self.root_id = ""
+        self._fence: int | None = None  # that of the root, when it was taken
+        self._writer = {"writer": "root"}
         self._written: int | None = None  # by this object, and those before it
         self._changed = 0
         self._outside = (0, 0)
@@ -257,22 +336,24 @@ class PostgresStore(_PostgresReading, StoredWriter):
         with contextlib.ExitStack() as stack:
             stack.callback(self._database.close)
             self._database.connection()
-            self._keep_moves()
             stack.pop_all()
 
     # ---- a new connection -------------------------------------------------------------------------------------------
 
     def _prepared(self, found: psycopg.Connection[StoredRow]) -> None:
-        if self._alone:
-            self._hold(found)
+        self._hold(found)
         if self._written is None:
             self._refuse_other_time(found)
             self._migrate(found)
+            self.root_id = self._choose(_known_roots(found))
+            self._writer = {"writer": f"root {self.root_id}"}
             insert = "INSERT INTO writings VALUES (:writer, 0) ON CONFLICT DO NOTHING"
             found.execute(in_postgres(insert), self._writer)
+            self._keep_moves(found)
             self._written = self._written_in(found)
         else:
             version_of(found, self._database)
+        self._database.see_root(found, self.root_id)
 
     def _refuse_other_time(self, found: psycopg.Connection[StoredRow]) -> None:
         """Raise JournalError where the clocks are far apart: days of budgets, leases and histories would make no sense."""
@@ -285,9 +366,10 @@ class PostgresStore(_PostgresReading, StoredWriter):
             )
 
     def _hold(self, found: psycopg.Connection[StoredRow]) -> None:
-        """Keep every other service off the store. What has just ended is waited for: the server lets go of its lock a moment later.
+        """Keep off the store whoever needs it alone, and where this one does, everybody.
 
-        A connection of this very object that the server has not missed yet is ended.
+        Who has just ended is waited for: the server lets go of its lock a moment later. A connection of this very object that the
+        server has not missed yet is ended.
         """
         for pid, name in found.execute(_HOLDER).fetchall():
             if name == self._database.name:
@@ -297,14 +379,14 @@ class PostgresStore(_PostgresReading, StoredWriter):
         )
         [(waits, _)] = before.fetchall()
         try:
-            found.execute(f"SELECT pg_advisory_lock({LOCKS}, {_SERVICE})")
+            found.execute(f"SELECT pg_advisory_lock{'' if self._alone else '_shared'}({LOCKS}, {_SERVICE})")
         except psycopg.errors.LockNotAvailable as error:
             names = ", ".join(str(name) for _, name in found.execute(_HOLDER).fetchall())
             raise AlreadyRunningError(f"Another service uses the store in {self._database.shown}: {names}.") from error
         found.execute("SELECT set_config('lock_timeout', %s, false)", (waits,))
 
     def _migrate(self, found: psycopg.Connection[StoredRow]) -> None:
-        if version_of(found, self._database) == VERSION:
+        if version_of(found, self._database) >= VERSION:
             return
         with found.transaction():
             found.execute(in_postgres(_LOCK), {"what": _SETUP})
@@ -317,13 +399,83 @@ class PostgresStore(_PostgresReading, StoredWriter):
         known = found.execute(in_postgres(_WRITTEN), self._writer).fetchall()
         return int(known[0][0]) if known else -1
 
-    def _keep_moves(self) -> None:
-        if {tuple(row) for row in self._rows("SELECT before, after FROM moves")} == set(legal_moves()):
-            return
+    @staticmethod
+    def _keep_moves(found: psycopg.Connection[StoredRow]) -> None:
+        """Let the schema know the moves of today; those that a newer program knows stay, for it may work beside this one."""
+        known = {tuple(row) for row in found.execute("SELECT before, after FROM moves")}
+        for move in set(legal_moves()) - known:
+            found.execute("INSERT INTO moves VALUES (%s, %s) ON CONFLICT DO NOTHING", move)
+
+    # ---- the lease of the root --------------------------------------------------------------------------------------
+
+    def begin_process(self, me: ServingProcess) -> None:
+        """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended."""
+        with self._database.in_words("cannot be written"):
+            self._database.run(_KEEP_PROCESS, {"daemon": me.daemon, "process": me.process})
+            self._database.run(_TELL_OTHERS)
+
+    def seen_root(self) -> tuple[ServedRoot | None, int]:
+        """Return the root as it is at this moment, None where nobody ever had it, and the number of the connection.
+
+        Another connection may lead to another server, which may know less.
+        """
+        return self.served(), self._database.opened
+
+    def take_root(
+        self, me: ServingProcess, place: str, seconds: float, seen: ServedRoot | None, *, ended: bool
+    ) -> None:
+        """Take the root for so long, as it was `seen`. All that is written is fenced from then on.
+
+        Unless its owner's process is known to have `ended`, what that one was submitting is noted (`may_be_sent`). Raises
+        StandbyError where the root is not as it was seen.
+        """
         with self._transaction():
-            self._write("DELETE FROM moves")
-            for before, after in legal_moves():
-                self._write("INSERT INTO moves VALUES (:before, :after)", {"before": before, "after": after})
+            self._written = self._written_in(self._database.connection())  # it has grown since this one stands by
+            named = {"root": self.root_id, "place": place}
+            self._write("INSERT INTO roots (id, place) VALUES (:root, :place) ON CONFLICT DO NOTHING", named)
+            self._rows(
+                "SELECT 1 FROM roots WHERE id = :root FOR UPDATE", named
+            )  # its owner may renew it without the store's lock
+            there = self.served()
+            assert there is not None  # noqa: S101 - see above
+            known = (seen.daemon, seen.fence, seen.renewed) if seen else ("", 0, 0)
+            if (there.daemon, there.fence, there.renewed) != known:
+                raise StandbyError(f"{process_in_words(there.process)} was faster.")
+            if there.daemon and not ended:
+                self._write(_TAKE_OVER, {"daemon": there.daemon, "process": there.process})
+            [(fence,)] = self._returned(
+                _TAKE, {**named, "daemon": me.daemon, "process": me.process, "seconds": seconds}
+            )
+            self._write(_KEEP_PLACE, named)
+        self._fence = fence
+
+    def extend_root(self, seconds: float) -> None:
+        """Keep the root for so long from now. Raises FencedError where another daemon has it, StoreAwayError."""
+        with self._database.in_words("cannot be written"):
+            mine = {"root": self.root_id, "fence": self._fence, "seconds": seconds}
+            if not self._database.run(_EXTEND, mine).rowcount:
+                raise self._fenced()
+
+    def free_root(self) -> None:
+        """Let a standby have the root at once: this daemon does nothing more. A root that it did not adopt is forgotten.
+
+        Raises DiskError: then the lease ends by itself.
+        """
+        mine = {"root": self.root_id, "fence": self._fence}
+        with self._database.in_words("cannot be written"):
+            if not self._database.run(_FREE, mine).rowcount or self.meta(ROOT_ID):
+                return
+            self._database.run("DELETE FROM root_places WHERE root = :root", mine)
+            self._database.run("DELETE FROM roots WHERE id = :root", mine)
+
+    def may_be_sent(self) -> frozenset[str]:
+        """Return the jobs that a process was submitting which fell silent, as long as nobody knows that it has ended."""
+        return frozenset(row[0] for row in self._kept_rows(_MAY_BE_SENT))
+
+    def _fenced(self) -> FencedError:
+        found = self._database.run(_FENCE, {"root": self.root_id}).fetchall()
+        who = f"{process_in_words(found[0]['process'])} serves" if found else "Another daemon served"
+        return FencedError(f"{who} this root by now. This one does nothing more.")
 
     # ---- what is asked of it ----------------------------------------------------------------------------------------
 
@@ -412,21 +564,33 @@ class PostgresStore(_PostgresReading, StoredWriter):
                     self._database.set_patience()
                     self._database.run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
                     self._database.run(_LOCK, {"what": _BOOK})
+                    self._refuse_fenced()
                     written = self._written_in(self._database.connection())
                 break
+            except FencedError:
+                self._roll_back()
+                raise
             except StoreAwayError:
                 if is_last:
                     raise
             except (DiskError, JournalError):
                 self._roll_back()
                 raise
-        if written != self._written:
+        if written != self._written and (self._fence is not None or not self.root_id):
             self._roll_back()
             raise JournalRolledBackError(
                 f"Older content was put into {self._database.shown} while the service was running.",
                 advice="Start the service again, if it does not restart by itself: it holds jobs that may have been paid for "
                 "meanwhile, and counts them as spent. To restore a backup, stop the service first.",
             )
+
+    def _refuse_fenced(self) -> None:
+        """Raise FencedError where another daemon has taken the root; after the store's lock, which that one needs as well."""
+        if self._fence is None:
+            return
+        found = self._database.run(_FENCE, {"root": self.root_id}).fetchall()
+        if not found or found[0]["fence"] != self._fence:
+            raise self._fenced()
 
     def _end(self) -> None:
         if self._database.run("COMMIT").statusmessage != "COMMIT":  # so the server answers where a statement had failed
@@ -512,6 +676,31 @@ class PostgresArchive:
                     cursor.executemany(put, [tuple(row) for row in parts])
 
 
+# ---- Roots ------------------------------------------------------------------------------------------------------------
+
+
+def add_root(address: Address, place: str, mark: str) -> str:
+    """Add a root that is at a place, with the id in its mark or a new one; return that. May be repeated.
+
+    Raises CommandRefusedError for one that is known, JournalError, StoreAwayError.
+    """
+    database = Database(address, lambda _found: None, read_only=False, lock_seconds=BUSY_SECONDS)
+    with contextlib.closing(database), database.in_words("cannot be written"):
+        found = database.connection()
+        _refuse_old(found, database)
+        with found.transaction():
+            found.execute(in_postgres(_LOCK), {"what": _BOOK})
+            known = _known_roots(found)
+            if there := known.of(place, mark):
+                raise CommandRefusedError(f"{place} is a root of this store already ({there}).", advice=_SERVE_IT)
+            root_id = mark or secrets.token_hex(8)
+            found.execute("INSERT INTO roots (id, place) VALUES (%s, %s)", (root_id, place))
+            found.execute("INSERT INTO root_places (place, root) VALUES (%s, %s)", (place, root_id))
+    return root_id
+
+
+_SERVE_IT: Final = "Start the service on it: `rodin-watchd run`."
+
 # ---- Leaving a command ----------------------------------------------------------------------------------------------
 
 
@@ -519,8 +708,16 @@ _INSERT: Final = "INSERT INTO commands (at, verb, arguments) VALUES (:at, :verb,
 _WAITING: Final = "SELECT arguments FROM commands WHERE answer IS NULL AND verb = :verb"
 
 
-def insert_command(address: Address, verb: str, arguments: dict[str, Any], now: float, *, once: bool = False) -> int:
-    """Leave a command for the daemon; from any process whose user may. Returns the command's number.
+def insert_command(
+    address: Address,
+    verb: str,
+    arguments: dict[str, Any],
+    now: float,
+    *,
+    once: bool = False,
+    choose: Choose = only_root,
+) -> int:
+    """Leave a command for the daemon of a root; from any process whose user may. Returns the command's number.
 
     Raises JournalError, StoreAwayError, JournalBusyError; and, with `once`, CommandRefusedError while the same is asked of
     the same job already and not answered yet.
@@ -528,8 +725,8 @@ def insert_command(address: Address, verb: str, arguments: dict[str, Any], now: 
     database = Database(address, lambda _found: None, read_only=False, lock_seconds=BUSY_SECONDS)
     with contextlib.closing(database), database.in_words("cannot be written"):
         found = database.connection()
-        if version_of(found, database) < VERSION:
-            raise OldJournalError(f"The store in {database.shown} is not set up for this version of rodin_watchd.")
+        _refuse_old(found, database)
+        database.see_root(found, choose(_known_roots(found)))
         with found.transaction():
             refuse_moved(found.execute(WHERE_MOVED).fetchall())
             found.execute(in_postgres(_LOCK), {"what": _COMMANDS})  # two terminals cannot both find that nothing waits

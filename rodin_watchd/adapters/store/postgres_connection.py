@@ -16,7 +16,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from rodin_watchd.adapters.store.codec import plain
-from rodin_watchd.adapters.store.postgres_schema import SCHEMA
+from rodin_watchd.adapters.store.postgres_schema import ROOT_SETTING, SCHEMA
 from rodin_watchd.adapters.store.stored import NO_VALUES, StoredRow, Values
 from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, JournalFaultError, RoomError, StoreAwayError
 from rodin_watchd.settings import Address
@@ -102,6 +102,8 @@ def conninfo(address: Address, name: str) -> str:
 class Database:
     """A connection that is opened when it is needed, and again when it was lost; for one thread. `prepare` gets each new one.
 
+    What it sees of the tables that belong to a root is what `see_root` chose; nothing before that.
+
     Every call raises StoreAwayError, another DiskError or JournalError.
     """
 
@@ -183,6 +185,11 @@ class Database:
                 f"{self.shown} has the encoding {encoding}: names of sets need UTF8.",
                 advice="Make the database anew: createdb --encoding=UTF8 --template=template0 NAME.",
             )
+
+    @staticmethod
+    def see_root(found: psycopg.Connection[StoredRow], root_id: str) -> None:
+        """Choose the root whose part of the store a connection sees."""
+        found.execute("SELECT set_config(%s, %s, false)", (ROOT_SETTING, root_id))
 
     def asked(self, query: str, values: Values = NO_VALUES) -> list[StoredRow]:
         """Ask outside of a transaction, or inside of one; where the connection was lost outside of one, ask once more."""

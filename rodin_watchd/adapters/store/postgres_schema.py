@@ -15,10 +15,17 @@ from rodin_watchd.adapters.store.codec import plain
 from rodin_watchd.adapters.store.schema import BLOCK
 from rodin_watchd.adapters.store.stored import quoted
 from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.store import SHARED_KEYS
 from rodin_watchd.model import Job, State
 
 SCHEMA: Final = "rodin_watchd"
 """All tables are in a schema of this name: the database may have others."""
+
+ROOT_SETTING: Final = "rodin_watchd.root"
+"""The setting of a session that chooses its root."""
+
+OF_A_ROOT: Final = ("jobs", "service_events", "hook_runs", "commands", "gate", "meta", "ended")
+"""What belongs to one root: a view of that root's rows; those of all roots are in the table `all_…`."""
 
 COST: Final = "coalesce((facts ->> 'spent')::double precision, charges * 0.5)"
 """What a job cost, in credits. By these words PostgreSQL finds its index."""
@@ -396,6 +403,81 @@ _MIGRATIONS: Final = (
     CREATE TRIGGER command_came AFTER INSERT ON commands FOR EACH STATEMENT EXECUTE FUNCTION command_came();
     """,
     """
+    -- Several roots, each served by one daemon: see docs/nodes.md.
+    ALTER TABLE store ADD COLUMN oldest INTEGER NOT NULL DEFAULT 2; -- programs of an older schema cannot use this one
+    CREATE TABLE daemons (id $TEXT PRIMARY KEY, process $TEXT NOT NULL); -- HOST:STATE FOLDER, and its newest process, in JSON
+    CREATE TABLE roots (
+        id $TEXT PRIMARY KEY, -- as the mark in its folder says
+        place $TEXT NOT NULL, -- where its newest daemon has it: HOST:FOLDER
+        daemon $TEXT NOT NULL DEFAULT '', -- that serves it; '': none
+        process $TEXT NOT NULL DEFAULT '', -- of that, in JSON
+        fence BIGINT NOT NULL DEFAULT 0, -- another one for each process that takes it
+        renewed BIGINT NOT NULL DEFAULT 0, -- grows while that lives
+        until TIMESTAMPTZ NOT NULL DEFAULT '-infinity' -- for people: who waits measures the time itself
+    );
+    -- Jobs that a process was submitting which fell silent: while it may live, its last bytes may still leave.
+    CREATE TABLE taken_over (job_id $TEXT PRIMARY KEY, daemon $TEXT NOT NULL, process $TEXT NOT NULL);
+    CREATE TABLE root_places (place $TEXT PRIMARY KEY, root $TEXT NOT NULL REFERENCES roots (id));
+    CREATE FUNCTION own_root() RETURNS TEXT LANGUAGE sql STABLE
+        AS $$$$ SELECT coalesce(current_setting('$SETTING', true), '') COLLATE "C" $$$$;
+
+    -- What belongs to one root is in a table all_NAME. NAME is what a session sees of it that has chosen its root.
+    DO $$$$ DECLARE
+        scoped TEXT;
+        served TEXT := coalesce((SELECT value::jsonb #>> '{}' FROM meta WHERE key = 'root_id'), '');
+    BEGIN
+        IF served <> '' THEN INSERT INTO roots (id, place) VALUES (served, ''); END IF;
+        ALTER TABLE jobs DROP COLUMN owner, DROP COLUMN lease_until; -- a root is leased as a whole
+        FOREACH scoped IN ARRAY ARRAY['jobs', 'service_events', 'hook_runs', 'commands', 'gate', 'meta', 'ended'] LOOP
+            EXECUTE format('ALTER TABLE %I RENAME TO %I', scoped, 'all_' || scoped);
+            EXECUTE format('ALTER TABLE %I ADD COLUMN root $TEXT NOT NULL DEFAULT %L', 'all_' || scoped, served);
+            EXECUTE format('ALTER TABLE %I ALTER COLUMN root SET DEFAULT own_root()', 'all_' || scoped);
+            EXECUTE format('CREATE VIEW %I AS SELECT * FROM %I WHERE root = own_root()', scoped, 'all_' || scoped);
+        END LOOP;
+    END $$$$;
+    ALTER TABLE all_gate DROP CONSTRAINT gate_name_key, ADD UNIQUE (root, name);
+    ALTER TABLE all_meta DROP CONSTRAINT meta_pkey, ADD PRIMARY KEY (root, key);
+    ALTER TABLE all_ended DROP CONSTRAINT ended_pkey, ADD PRIMARY KEY (root, state);
+    -- What all roots share is no root's own.
+    UPDATE all_meta SET root = '' WHERE key IN ($SHARED);
+    CREATE OR REPLACE VIEW meta AS SELECT * FROM all_meta
+        WHERE root = CASE WHEN key IN ($SHARED) THEN '' ELSE own_root() END;
+    CREATE FUNCTION meta_is_shared() RETURNS trigger $LANGUAGE AS $$$$ BEGIN
+        IF NEW.key IN ($SHARED) THEN NEW.root := ''; END IF;
+        RETURN NEW;
+    END $$$$;
+    CREATE TRIGGER meta_is_shared BEFORE INSERT ON all_meta FOR EACH ROW EXECUTE FUNCTION meta_is_shared();
+    DO $$$$ DECLARE
+        counts TEXT := 'INSERT INTO ended VALUES (NEW.state, 1) ON CONFLICT (state) DO UPDATE SET jobs = ended.jobs';
+        counts_by_root TEXT := 'INSERT INTO all_ended (root, state, jobs) VALUES (NEW.root, NEW.state, 1)
+            ON CONFLICT (root, state) DO UPDATE SET jobs = all_ended.jobs';
+    BEGIN
+        EXECUTE replace(pg_get_functiondef('job_came'::regproc), counts, counts_by_root);
+        EXECUTE replace(replace(pg_get_functiondef('job_moved'::regproc), counts, counts_by_root),
+            'UPDATE ended SET jobs = jobs - 1 WHERE', 'UPDATE all_ended SET jobs = jobs - 1 WHERE root = OLD.root AND');
+        EXECUTE replace(pg_get_functiondef('history_is_kept'::regproc), 'FROM jobs WHERE', 'FROM all_jobs WHERE');
+    END $$$$;
+    DROP INDEX jobs_by_state, jobs_by_name, jobs_by_age, jobs_by_top, jobs_by_spelling, jobs_by_cost, jobs_not_delivered,
+        jobs_to_condense, jobs_with_originals, service_events_by_kind, service_events_by_time, hook_runs_due, commands_open,
+        commands_by_verb;
+    CREATE INDEX jobs_by_state ON all_jobs (root, state, changed_at DESC, id);
+    CREATE INDEX jobs_live ON all_jobs (state) WHERE state NOT IN ($ENDED);
+    CREATE INDEX jobs_by_name ON all_jobs (root, name, created_at);
+    CREATE INDEX jobs_by_age ON all_jobs (root, created_at, id);
+    CREATE INDEX jobs_by_top ON all_jobs (root, top, created_at, id);
+    CREATE INDEX jobs_by_spelling ON all_jobs (root, lower(name), id);
+    CREATE INDEX jobs_by_cost ON all_jobs (root, ($COST), id);
+    CREATE INDEX jobs_not_delivered ON all_jobs (root, state, created_at, id) WHERE state IN ('failed', 'returned');
+    CREATE INDEX jobs_to_condense ON all_jobs (root, changed_at) WHERE condensed_at = 0.0
+        AND (state IN ('archived', 'returned') OR state = 'failed' AND place LIKE 'archive/%');
+    CREATE INDEX jobs_with_originals ON all_jobs (root, created_at) WHERE facts ? 'originals';
+    CREATE INDEX service_events_by_kind ON all_service_events (root, kind, id);
+    CREATE INDEX service_events_by_time ON all_service_events (root, at);
+    CREATE INDEX hook_runs_due ON all_hook_runs (root, not_before) WHERE outcome = 'due';
+    CREATE INDEX commands_open ON all_commands (root, id) WHERE answer IS NULL;
+    CREATE INDEX commands_by_verb ON all_commands (root, verb, id);
+    """,
+    """
     -- The farm: calls of plugins that workers on other machines carry out. The engine that hands them out has a schema of its own; what
     -- counts is decided here: only the newest attempt of a call publishes.
     CREATE TABLE farm_roots (id $TEXT PRIMARY KEY, host $TEXT NOT NULL, folder $TEXT NOT NULL); -- whose calls there are
@@ -456,6 +538,8 @@ def migrations(version: int) -> list[tuple[int, str]]:
         "COST": COST,
         "BLOCK": str(BLOCK),
         "LANGUAGE": f"LANGUAGE plpgsql SET search_path = {SCHEMA}, pg_temp",
+        "SETTING": ROOT_SETTING,
+        "SHARED": ", ".join(f"'{key}'" for key in sorted(SHARED_KEYS)),
     }
     scripts = [(number, Template(script).substitute(words)) for number, script in enumerate(_MIGRATIONS, 1)]
     return scripts[version:]

@@ -39,7 +39,6 @@ _SAVE = """
         :changed_at, :place, :doc)
     ON CONFLICT (id) DO UPDATE SET state = :state, fingerprint = :fingerprint, vendor_seconds = :vendor_seconds,
         task_uuid = :task_uuid, charges = :charges, changed_at = :changed_at, place = :place, doc = :doc
-    WHERE owner IN ('', :owner) OR lease_until <= :changed_at
 """  # a job that somebody else holds is not changed
 _CONDENSE = """
     UPDATE jobs SET doc = :doc, condensed_at = :at WHERE id = :id AND condensed_at = 0.0 AND changed_at = :changed_at

@@ -585,6 +585,10 @@ _MIGRATIONS: Final = (
     -- The jobs whose files stay in the inbox are found without reading all others.
     CREATE INDEX jobs_with_originals ON jobs (created_at) WHERE instr(doc, '"originals":[[') > 0;
     """,
+    """
+    -- A journal has one root; a store in a database may have several.
+    CREATE VIEW all_jobs AS SELECT * FROM jobs;
+    """,
 )
 
 COST: Final = "CAST(coalesce(json_extract(CASE WHEN json_valid(doc) THEN doc END, '$.spent'), charges * 0.5) AS REAL)"

@@ -181,13 +181,12 @@ class Journal(JournalReader, StoredWriter):
     locked, JournalFaultError when the disk reports a fault and the transaction was read not to be there (nothing is
     half-written: it may be repeated), JournalError for every other failure: then the daemon must end,
     because what is durable is no longer known. A lock is waited for `busy_seconds`, and then, until it is gone, not again:
-    the main loop must not stand still for a stranger. `owner` names who moves jobs here, for leases (`take_lease`). To bring a
-    large file of an older version up to date takes minutes: `tell` is called before each step, which is a transaction. RoomError
+    the main loop must not stand still for a stranger. To bring a large file of an older version up to date takes minutes: `tell` is called before each step, which is a transaction. RoomError
     where the disk has too little room for that.
     """
 
-    def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS, owner: str = "", tell: Tell = silent) -> None:
-        StoredWriter.__init__(self, owner)
+    def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS, tell: Tell = silent) -> None:
+        StoredWriter.__init__(self)
         self.path = path
         self._tell = tell
         self._busy_seconds = busy_seconds

@@ -32,7 +32,6 @@ from rodin_watchd.core.refusals import BESIDE, LOOKED, FailedTries, InARow
 from rodin_watchd.core.store import (
     DUE,
     MOVED_TO,
-    NO_LEASE,
     NO_META,
     NOTHING_BESIDE,
     SILENT,
@@ -41,12 +40,12 @@ from rodin_watchd.core.store import (
     Beside,
     Command,
     CommandReply,
-    JobLease,
     Listing,
     ListOrder,
     OldJob,
+    ServedRoot,
 )
-from rodin_watchd.errors import CommandRefusedError, JobLeasedError, JournalError
+from rodin_watchd.errors import CommandRefusedError, JournalError
 from rodin_watchd.model import Event, HookRun, Job, OwedCall, ServiceEvent, State, Transition
 
 Values: TypeAlias = Mapping[str, object]
@@ -294,7 +293,7 @@ _IN_A_ROW = f"""
         WHERE outcome = 'refused' AND (id > {LAST_CHARGED} OR id IN (:beside*))
 """  # noqa: S608 - as above
 IS_TRY = """
-    CASE outcome WHEN 'open' THEN job_id IN (SELECT id FROM jobs WHERE state = 'held')
+    CASE outcome WHEN 'open' THEN job_id IN (SELECT id FROM all_jobs WHERE state = 'held')
         ELSE sent = 1 OR told = 1 OR outcome IN ('refused', 'unknown') END
 """  # it has ended, and could have been charged: sent as a whole, answered, or held because nobody could read what was answered
 _TRIES_OF = f"""
@@ -308,7 +307,7 @@ _REFUNDABLE = """
     SELECT (SELECT count(*) FROM events WHERE id > :event AND (state = 'failing' OR code = 'task-failed')
             AND EXISTS (SELECT 1 FROM purchases
                 WHERE purchases.job_id = events.job_id AND outcome NOT IN ('free', 'refused')))
-        + (SELECT count(*) FROM purchases JOIN jobs ON jobs.id = job_id
+        + (SELECT count(*) FROM purchases JOIN all_jobs AS jobs ON jobs.id = job_id
             WHERE purchases.id <= :purchase AND outcome NOT IN ('free', 'refused') AND state = 'held'
             AND EXISTS (SELECT 1 FROM events WHERE job_id = jobs.id AND events.id > :event AND events.state = 'held'))
 """  # a task that failed, also one whose results were fetched all the same, or one that nobody can ask about
@@ -496,8 +495,8 @@ _SAME_CONTENT = """
             WHERE fingerprint IN (:content*) AND outcome <> 'free'
         UNION ALL SELECT job_id, outcome FROM purchases WHERE dropped = :dropped AND dropped <> '' AND outcome <> 'free'
     )
-    SELECT doc FROM jobs WHERE id <> :besides AND (
-        id IN (SELECT id FROM jobs WHERE fingerprint IN (:content*) AND fingerprint <> '' AND state <> 'failed')
+    SELECT doc FROM all_jobs WHERE id <> :besides AND (
+        id IN (SELECT id FROM all_jobs WHERE fingerprint IN (:content*) AND fingerprint <> '' AND state <> 'failed')
         OR id IN (SELECT job_id FROM bought WHERE outcome <> 'refused')
     ) ORDER BY state IN ('archived', 'failed'), state = 'failed', created_at DESC LIMIT 1
 """  # a live one first: it must not be joined by a second; then one that has a result
@@ -507,7 +506,7 @@ _BOUGHT = """
             AND outcome <> 'free'
         UNION SELECT id FROM purchases WHERE dropped = :dropped AND dropped <> '' AND outcome <> 'free'
     )
-    SELECT doc, consent FROM purchases JOIN jobs ON jobs.id = job_id
+    SELECT doc, consent FROM purchases JOIN all_jobs AS jobs ON jobs.id = job_id
         WHERE purchases.id IN (SELECT id FROM same) AND job_id <> :besides AND outcome <> 'refused'
         ORDER BY created_at DESC, purchases.id DESC
 """
@@ -719,7 +718,7 @@ class StoredReader(PurchaseReader, HookRunReader):
 
     def newest_with(self, fingerprint: str, dropped: str) -> Job | None:
         """Return the job of the newest purchase of a content, or of what was dropped for it."""
-        query = """SELECT doc FROM jobs WHERE id = (SELECT job_id FROM (
+        query = """SELECT doc FROM all_jobs WHERE id = (SELECT job_id FROM (
                        SELECT id, job_id FROM purchases WHERE fingerprint = :content
                        UNION SELECT id, job_id FROM purchases WHERE dropped = :dropped AND dropped <> ''
                    ) AS same ORDER BY id DESC LIMIT 1)"""
@@ -727,7 +726,7 @@ class StoredReader(PurchaseReader, HookRunReader):
 
     def with_task(self, uuid: str) -> Job | None:
         """Return the job that has this task of the vendor, or had it before it was paid again."""
-        query = "SELECT doc FROM jobs WHERE id = (SELECT job_id FROM tasks WHERE uuid = :uuid)"
+        query = "SELECT doc FROM all_jobs WHERE id = (SELECT job_id FROM tasks WHERE uuid = :uuid)"
         return next(iter(self._jobs(query, {"uuid": plain(uuid)})), None)
 
     def had_task_before(self, job_id: str, other_id: str) -> bool:
@@ -738,7 +737,7 @@ class StoredReader(PurchaseReader, HookRunReader):
 
     def having_task(self, uuid: str) -> list[Job]:
         """Return the jobs that have this task of the vendor now."""
-        return self._jobs("SELECT doc FROM jobs WHERE task_uuid = :uuid", {"uuid": plain(uuid)})
+        return self._jobs("SELECT doc FROM all_jobs WHERE task_uuid = :uuid", {"uuid": plain(uuid)})
 
     def with_file(self, name: str) -> list[Job]:
         """Return the jobs that have or had an input of this name, newest first."""
@@ -751,11 +750,6 @@ class StoredReader(PurchaseReader, HookRunReader):
     def with_originals(self) -> list[Job]:
         """Return the jobs whose files stay in the inbox, newest first."""
         return self._jobs(self.dialect.with_originals)
-
-    def lease(self, job_id: str) -> JobLease:
-        """Return the newest lease of a job, over or not."""
-        found = self._rows("SELECT owner, lease_until FROM jobs WHERE id = :job", {"job": plain(job_id)})
-        return JobLease(*found[0]) if found else NO_LEASE
 
     # ---- numbers and history ----------------------------------------------------------------------------------------
 
@@ -800,6 +794,14 @@ class StoredReader(PurchaseReader, HookRunReader):
         return [row[0] for row in self._rows(_DURATIONS, {"kind": kind, "limit": limit})]
 
     # ---- what else is kept ------------------------------------------------------------------------------------------
+
+    def served(self) -> ServedRoot | None:
+        """Return nothing: a journal has one root, and its lock shows who serves it."""
+        return None
+
+    def may_be_sent(self) -> frozenset[str]:
+        """Return the jobs whose last bytes may still leave: of a store for one service none, its lock shows that the one before ended."""
+        return frozenset()
 
     @errors_in_words
     def gate(self, up_to: int | None = None) -> dict[GateKey, Pass]:
@@ -911,10 +913,6 @@ def quoted(states: Iterable[State]) -> str:
 # ---- Writing --------------------------------------------------------------------------------------------------------
 
 
-_TAKE_LEASE = """
-    UPDATE jobs SET owner = :owner, lease_until = :until_at
-    WHERE id IN (:jobs*) AND (owner IN ('', :owner) OR lease_until <= :now) RETURNING id
-"""
 _EVENT = """
     INSERT INTO events (job_id, at, action, state, message, code)
     VALUES (:job_id, :at, :action, :state, :message, :code) RETURNING id
@@ -922,9 +920,7 @@ _EVENT = """
 _SERVICE_EVENT = """
     INSERT INTO service_events (at, kind, message, subject, code) VALUES (:at, :kind, :message, :subject, :code) RETURNING id
 """
-_SET_GATE = """
-    INSERT INTO gate (name, verdict) VALUES (:name, :verdict) ON CONFLICT (name) DO UPDATE SET verdict = excluded.verdict
-"""
+_NEW_IN_GATE = "INSERT INTO gate (name, verdict) VALUES (:name, :verdict)"
 _OPEN_COMMANDS = "SELECT id, verb, arguments FROM commands WHERE answer IS NULL ORDER BY id"
 _ANSWER = "UPDATE commands SET answer = :answer, arguments = :arguments WHERE id = :id"
 _SECRET_ARGUMENT = "subscription_key"  # noqa: S105 - its name
@@ -934,14 +930,12 @@ _DROP_HISTORY = """
     DELETE FROM events WHERE job_id = :id AND action NOT IN ('submitted', 'resolve') AND state <> 'failing'
         AND code <> 'task-failed' AND id < :event AND id > (SELECT min(id) FROM events)
 """  # what is asked when money is decided stays; so do a job's newest event, by which journals are compared, and the first of all
-_SET_META = "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 
 class StoredWriter(StoredReader, HookRunWriter):
     """Write into a store: what each call changes. Each kind of database has its transactions, and what they raise."""
 
-    def __init__(self, owner: str) -> None:
-        self._owner = owner
+    def __init__(self) -> None:
         self._group: contextlib.ExitStack | None = None  # ends the transaction that several calls share
         self._kept: dict[tuple[object, ...], Sequence[StoredRow]] = {}  # answers, since anybody wrote
         self._kept_at = 0  # what was changed here by then
@@ -1043,9 +1037,7 @@ class StoredWriter(StoredReader, HookRunWriter):
     def _save(self, transitions: Sequence[Transition], now: float, announcer: Announcer = SILENT) -> None:
         for transition in transitions:
             job = transition.job
-            columns = {**rows.row(job, now), **self._facts(job), "owner": self._owner}
-            if not self._write(self.dialect.save, columns):
-                raise JobLeasedError(f"Another service works on job {job.id}.")
+            self._write(self.dialect.save, {**rows.row(job, now), **self._facts(job)})
             event = self._returned(_EVENT, rows.event_row(transition, now))[0][0]
             if owed := announcer.of_move(transition, now):
                 self._owe(f"{job.id}-{event}", job.id, owed, now)
@@ -1070,12 +1062,6 @@ class StoredWriter(StoredReader, HookRunWriter):
                 done.append(str(known["id"]))
         return done
 
-    def take_lease(self, job_ids: Iterable[str], until_at: float, now: float) -> frozenset[str]:
-        """Take or renew the leases of these jobs for this store's owner; return those that nobody else holds."""
-        wanted = {"owner": self._owner, "until_at": until_at, "jobs": sorted(job_ids), "now": now}
-        with self._transaction():
-            return frozenset(row[0] for row in self._returned(_TAKE_LEASE, wanted))
-
     def set_meta(self, key: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         """Store a JSON value; None takes it away."""
         with self._transaction():
@@ -1085,8 +1071,10 @@ class StoredWriter(StoredReader, HookRunWriter):
         for key, value in meta.items():
             if value is None:
                 self._write("DELETE FROM meta WHERE key = :key", {"key": key})
-            else:
-                self._write(_SET_META, {"key": key, "value": json.dumps(value)})
+                continue
+            stored = {"key": key, "value": json.dumps(value)}
+            if not self._write("UPDATE meta SET value = :value WHERE key = :key", stored):
+                self._write("INSERT INTO meta (key, value) VALUES (:key, :value)", stored)
 
     def free_cut_uploads(self) -> None:
         """Book the uploads that a run before had begun and not ended as free: they were proven not submitted.
@@ -1120,7 +1108,9 @@ class StoredWriter(StoredReader, HookRunWriter):
             names = {"before": rows.gate_name(before), "after": rows.gate_name(after)}
             self._write("UPDATE gate SET name = :after WHERE name = :before", names)
         for key, verdict in changes.new.items():
-            self._write(_SET_GATE, {"name": rows.gate_name(key), "verdict": verdict.value})
+            decided = {"name": rows.gate_name(key), "verdict": verdict.value}
+            if not self._write("UPDATE gate SET verdict = :verdict WHERE name = :name", decided):
+                self._write(_NEW_IN_GATE, decided)
 
     def _reply(self, reply: CommandReply | None) -> None:
         """Close a command; what was secret in it is erased."""

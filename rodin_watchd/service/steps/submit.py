@@ -120,6 +120,10 @@ def submit(tools: Tools, job: Job, before_closing: BeforeClosing) -> Answered:
             ):
                 refuse_written(file, stream.fileno())
         before_closing()
+        if not tools.is_sure():  # the process stood still meanwhile: another daemon may hold this very job
+            raise OutcomeUnknownError(
+                "The service was silent for too long: another one may serve the root by now. The last bytes stayed here."
+            )
 
     return Answered(tools.client.submit(kind.path, uploads, submit_fields(kind, job.options), close_if_at_rest))
 

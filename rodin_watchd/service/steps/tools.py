@@ -30,6 +30,7 @@ class Tools:
     max_file_bytes: int
     reserve_bytes: int  # less free room than this, and nothing is taken, sent or downloaded
     meter: Meter = SILENT
+    is_sure: Callable[[], bool] = lambda: True  # whether nobody else can serve the root by now
     sheets: Sheets = field(default_factory=Sheets)
 
 
