@@ -894,21 +894,27 @@ class PluginRefusedError(FilesError):
     code = "plugin-refused"
 
 
-class FarmFilesError(RodinWatchdError):
+class PluginUnfitError(OwnerError):
+    """A plugin cannot be used on this worker's machine."""
+
+    code = "plugin-unfit"
+    advice = "Run `rodin-watchd plugins check` with the worker's configuration."
+
+
+class FarmFilesError(OwnerError):
     """The files of a plugin's call cannot be moved between the service and a worker."""
 
     code = "farm-files"
-    scope = Scope.SERVICE
+    fault = Fault.MACHINE
     advice = f"Tell the person who runs the service; {CONTINUES}."
     command = "The log has the cause: look at farm.files, farm.endpoint and the credentials, or at the share."
 
 
-class FarmWaitEndedError(RodinWatchdError):
+class FarmWaitEndedError(OwnerError):
     """The service stops: a worker goes on with a plugin's call, and the next start waits for it."""
 
     code = "farm-wait-ended"
     fault = Fault.NOBODY
-    scope = Scope.SERVICE
     advice = f"Nothing is lost; {CONTINUES}."
 
 

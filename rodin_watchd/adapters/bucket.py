@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from boto3.exceptions import Boto3Error
 from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -54,7 +55,7 @@ class BucketFiles:
     def _in_words(self) -> Iterator[None]:
         try:
             yield
-        except (BotoCoreError, ClientError) as error:
+        except (Boto3Error, BotoCoreError, ClientError) as error:
             raise FarmFilesError(f"The bucket {self._bucket} of the farm cannot be used: {error}.") from error
 
     def lay_in(self, source: Path) -> str:

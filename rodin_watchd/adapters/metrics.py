@@ -141,7 +141,7 @@ class _Gauges(Collector):
         self._read = read
         self._read_farm = read_farm
         self._monotonic = monotonic
-        self._trouble = Trouble("metrics")
+        self._trouble, self._farm_trouble = Trouble("metrics"), Trouble("metrics")
 
     def note(self, health: Health) -> None:
         """Take in how the service is."""
@@ -154,23 +154,25 @@ class _Gauges(Collector):
     def collect(self) -> Iterable[Metric]:
         """Give the metrics of this moment."""
         yield InfoMetricFamily("rodin_watchd", "The version of the program; always 1.", {"version": __version__})
-        health, books = self._health, self._asked(self._read)
+        health, books = self._health, _asked(self._read, self._trouble)
         yield _sets(health, books)
         if health:
             yield from _of_health(health, self._monotonic())
         if books:
             yield from _of_books(books)
-        if self._read_farm and (farm := self._asked(self._read_farm)):
+        if self._read_farm and (farm := _asked(self._read_farm, self._farm_trouble)):
             yield from _of_farm(farm)
 
-    def _asked(self, read: Callable[[], _T]) -> _T | None:
-        try:
-            found = read()
-        except RodinWatchdError as error:
-            self._trouble.begins(error.message)
-            return None
-        self._trouble.ends("the journal can be read again.")
-        return found
+
+def _asked(read: Callable[[], _T], trouble: Trouble) -> _T | None:
+    """Return what is read in the store; None while it cannot be."""
+    try:
+        found = read()
+    except RodinWatchdError as error:
+        trouble.begins(error.message)
+        return None
+    trouble.ends("the journal can be read again.")
+    return found
 
 
 def _sets(health: Health | None, books: MoneyTotals | None) -> Metric:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -35,7 +36,7 @@ log = logging.getLogger("rodin_watchd")
 
 def _queues(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
     try:
-        return tuple(dict.fromkeys(as_queue(name.strip()) for name in value.split(",")))
+        return tuple(dict.fromkeys(as_queue(name.strip()) for name in re.split("[,:]", value)))
     except ValueError as error:
         raise click.BadParameter(f"each queue {error}") from None
 
@@ -47,7 +48,7 @@ def _queues(_context: click.Context, _parameter: click.Parameter, value: str) ->
     default="default",
     show_default=True,
     callback=_queues,
-    help="The queues to take calls from, separated by commas.",
+    help="The queues to take calls from, separated by commas (or colons, in a unit's name).",
 )
 @click.option(
     "--log-format",

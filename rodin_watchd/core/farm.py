@@ -17,6 +17,8 @@ from rodin_watchd.core.names import printable
 MOST_LOST: Final = 3
 """How often a call is made again because its worker was lost: what takes its machine with it must not take them all."""
 
+_MOST_OF_A_REASON: Final = 300
+
 SPARE_SECONDS: Final = 600.0
 """How much longer than its own limit a call may take at a worker: to load the plugin, and to move its files."""
 
@@ -53,7 +55,7 @@ class FarmCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownCall:
     """A call that was asked for before."""
 
     id: int
@@ -76,7 +78,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CallState:
     """How a call stands."""
 
     attempt: int
@@ -94,6 +96,7 @@ class WorkerState:
     queues: tuple[str, ...]
     places: tuple[str, ...]  # of files that it can reach
     plugins: Mapping[str, str]  # name -> version
+    unfit: Mapping[str, str]  # plugins that cannot be used there -> why
     for_seconds: float  # that it has been there
     silent_seconds: float
     calls: tuple[tuple[str, str, float], ...] = ()  # that it makes now: plugin, hook, for how long
@@ -156,19 +159,28 @@ def why_waiting(calls: WaitingCalls, workers: Sequence[WorkerState]) -> str:
             f"{_named(serving)} cannot reach the files: mount the same share there, and name it in folders.root; or set farm.files "
             "to the same bucket everywhere."
         )
-    having = [worker for worker in near if calls.plugin in worker.plugins]
-    if not having:
-        return (
-            f"The plugin {calls.plugin} is not in use on {_named(near)}: install it there, and give it a table "
-            f"[plugins.{calls.plugin}] in that configuration."
-        )
-    if not any(worker.plugins[calls.plugin] == calls.version for worker in having):
+    return _why_without_plugin(calls, near)
+
+
+def _why_without_plugin(calls: WaitingCalls, workers: Sequence[WorkerState]) -> str:
+    """Say why none of the workers that have the queue and the files can call the plugin; "" where some can."""
+    having = [worker for worker in workers if calls.plugin in worker.plugins]
+    unfit = [worker for worker in workers if calls.plugin in worker.unfit]
+    if any(worker.plugins[calls.plugin] == calls.version for worker in having):
+        return ""
+    if having:
         other = ", ".join(sorted({printable(worker.plugins[calls.plugin]) for worker in having}))
         return (
             f"{_named(having)} has another version of the plugin {calls.plugin} ({other}; the service has {printable(calls.version)}): "
             "install the same one, and start the worker again."
         )
-    return ""
+    if unfit:
+        why = printable(unfit[0].unfit[calls.plugin], _MOST_OF_A_REASON)
+        return f"The plugin {calls.plugin} cannot be used on {_named(unfit)}: {why}"
+    return (
+        f"The plugin {calls.plugin} is not in use on {_named(workers)}: install it there, and give it a table "
+        f"[plugins.{calls.plugin}] in that configuration."
+    )
 
 
 def _named(workers: Sequence[WorkerState]) -> str:
@@ -190,7 +202,7 @@ CarryOut: TypeAlias = Callable[[Attempt], Awaitable[Mapping[str, Any] | None]]
 """Carries out a call and returns the reply; None: it is given back, for another worker, and this one stops."""
 
 Published: TypeAlias = Callable[[Attempt, bool], None]
-"""Is told that an attempt has ended, and whether it was still the newest one; else all that it made is nobody's."""
+"""Learns that an attempt has ended, and whether it was still the newest one; else all that it made is to be removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +212,7 @@ class Offer:
     queues: Sequence[str]
     places: Sequence[str]  # of files
     plugins: Mapping[str, str]  # name -> version
+    unfit: Mapping[str, str]  # plugins that cannot be used here -> why
     at_once: int
     silent_seconds: float  # after so long without a sign of life it is taken for dead
     stop_seconds: float  # how long calls under way may take to end
@@ -237,13 +250,13 @@ class CallQueue(Protocol):
     async def add_root(self, root: str, host: str, folder: str) -> None:
         """Let workers know a root whose calls there may be."""
 
-    async def known(self, root: str, event_id: str, plugin: str) -> Known | None:
+    async def known(self, root: str, event_id: str, plugin: str) -> KnownCall | None:
         """Return a call that was asked for before, by whatever daemon."""
 
     async def ask(self, call: FarmCall) -> int:
         """Have a call made, and return its number. One that is under way already is not asked for again."""
 
-    async def progress(self, call_ids: Collection[int]) -> Mapping[int, Progress]:
+    async def progress(self, call_ids: Collection[int]) -> Mapping[int, CallState]:
         """Return how these calls stand; one that is not there any more is left out."""
 
     async def renew_lost(self, root: str, silent_seconds: float) -> Sequence[int]:

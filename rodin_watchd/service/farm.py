@@ -13,8 +13,9 @@ import shlex
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any, Final, Protocol, TypeVar
 from rodin_watchd.adapters.plugin_host import ChildReply, PluginCall
 from rodin_watchd.adapters.spool.farm_files import ShareFiles
 from rodin_watchd.config import Config
-from rodin_watchd.core.farm import NO_FARM, CallQueue, FarmCall, Progress, reasons
+from rodin_watchd.core.farm import NO_FARM, CallQueue, CallState, FarmCall, reasons
 from rodin_watchd.errors import (
     ConfigError,
     DiskError,
@@ -47,8 +48,9 @@ _LOOK_SECONDS: Final = 0.25
 
 _IDLE_SECONDS: Final = 600.0
 _AGAIN_SECONDS: Final = 2.0
+_JOIN_SECONDS: Final = 5.0
 _TRIES: Final = 3
-"""How often a call is asked for anew whose files were removed by somebody."""
+"""How often a call is asked for once more whose files were removed by somebody."""
 
 
 class FarmFiles(Protocol):
@@ -119,15 +121,15 @@ class Farm:
         self._versions = versions  # of the plugins that are called here
         self.most = config.farm.calls
         self._lock = threading.Lock()
-        self._waiting: dict[int, Future[Progress | None]] = {}
+        self._waiting: dict[int, Future[CallState | None]] = {}
         self._forgotten: set[str] = set()
         self._ended = threading.Event()
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None  # while the thread works
         self._woken = asyncio.Event()
-        self._queue: Future[CallQueue] = Future()
+        self._queue: Future[tuple[CallQueue, asyncio.AbstractEventLoop]] = Future()  # when it is open
         self._thread = threading.Thread(target=self._serve, name="farm", daemon=True)
         self._state = NO_FARM
-        self._trouble = Trouble("farm")
+        self._trouble, self._files_trouble = Trouble("farm"), Trouble("farm")
 
     def begin(self) -> None:
         """Connect, in a thread of its own; calls may be asked for from now on."""
@@ -147,6 +149,17 @@ class Farm:
         It is about the folder `source`, of which the worker makes a copy; what it made of that is moved to `target`. Raises
         PluginError as the host does, FarmWaitEndedError, FarmFilesError.
         """
+        try:
+            reply = self._made(event_id, job_id, call, source, target)
+        except FarmFilesError as error:
+            self._files_trouble.begins(error.message)
+            raise
+        self._files_trouble.ends("the files of calls can be moved again.")
+        return reply
+
+    def _made(
+        self, event_id: str, job_id: str, call: PluginCall, source: Path | None, target: Path | None
+    ) -> ChildReply:
         for _ in range(_TRIES):
             number, files = self._asked(event_id, job_id, call, source, returns=target is not None)
             if (found := self._awaited(number)) is not None:
@@ -192,7 +205,7 @@ class Farm:
         )
         return self._done(lambda queue: queue.ask(asked)), files
 
-    def _awaited(self, number: int) -> Progress | None:
+    def _awaited(self, number: int) -> CallState | None:
         """Wait until a call has ended; None if it is not there any more."""
         with self._lock:
             if self._ended.is_set():
@@ -205,7 +218,7 @@ class Farm:
             with self._lock:
                 self._waiting.pop(number, None)
 
-    def _taken(self, found: Progress, files: str, target: Path | None, call: PluginCall) -> ChildReply:
+    def _taken(self, found: CallState, files: str, target: Path | None, call: PluginCall) -> ChildReply:
         """Return the reply, with what was made in its place; raise what went wrong. Raises FileNotFoundError if it is gone."""
         data = found.reply
         if data is None:
@@ -231,7 +244,7 @@ class Farm:
                 self._root.files.remove(files)
 
     def drop(self, event_id: str, plugin: str) -> None:
-        """Forget a call: the next one of this event is made anew. Raises FarmWaitEndedError."""
+        """Forget a call: the next one of this event is made again. Raises FarmWaitEndedError."""
         self._done(lambda queue: queue.drop(self._root.id, event_id, plugin))
 
     def forget(self, job_id: str) -> None:
@@ -244,12 +257,13 @@ class Farm:
 
     def notices(self, zone: tzinfo) -> list[str]:
         """Return which calls no worker takes, why, and what to do."""
-        return [
+        waiting = [
             f"{_counted(calls.count)} of the plugin {calls.plugin} {'waits' if calls.count == 1 else 'wait'} for a worker since "
             f"{datetime.fromtimestamp(calls.since_at, zone):%Y-%m-%d %H:%M}. {why}"
             for calls, why in reasons(self._state)
             if calls.root == self._root.id
-        ] + ([self._trouble.words] if self._trouble.words else [])
+        ]
+        return [*waiting, *filter(None, (self._trouble.words, self._files_trouble.words))]
 
     # ---- the end ----------------------------------------------------------------------------------------------------
 
@@ -266,40 +280,50 @@ class Farm:
         self.end_waits()
         self._wake()
         if self._thread.is_alive():
-            self._thread.join()
-        elif not self._loop.is_running():
-            self._loop.close()
+            self._thread.join(_JOIN_SECONDS)
 
     # ---- the thread -------------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        with contextlib.suppress(RuntimeError):  # it has ended
-            self._loop.call_soon_threadsafe(self._woken.set)
+        if (loop := self._loop) is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                loop.call_soon_threadsafe(self._woken.set)
 
     def _done(self, make: Callable[[CallQueue], Coroutine[Any, Any, _T]]) -> _T:
         """Do something with the queue, as soon as it can be reached. Raises FarmWaitEndedError."""
         while not self._ended.is_set():
-            queue = self._queue
             try:
-                return asyncio.run_coroutine_threadsafe(make(queue.result(_LOOK_SECONDS)), self._loop).result()
+                return self._asked_of_thread(make)
             except TimeoutError:
                 continue
+            except CancelledError:  # the thread has ended
+                break
             except (DiskError, JournalError) as error:
                 self._trouble.begins(error.message)
                 self._ended.wait(_AGAIN_SECONDS)
         raise FarmWaitEndedError
 
+    def _asked_of_thread(self, make: Callable[[CallQueue], Coroutine[Any, Any, _T]]) -> _T:
+        """Do something with the queue in its thread. Raises TimeoutError while it is not open, CancelledError after the end."""
+        queue, loop = self._queue.result(_LOOK_SECONDS)
+        coroutine = make(queue)
+        try:
+            asked = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        except RuntimeError:  # the loop is closed
+            coroutine.close()
+            raise CancelledError from None
+        return asked.result()
+
     def _serve(self) -> None:
-        with contextlib.closing(self._loop):
-            self._loop.run_until_complete(self._work())
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        asyncio.run(self._work())
 
     async def _work(self) -> None:
+        loop = self._loop = asyncio.get_running_loop()
         while not self._ended.is_set():
             try:
                 async with self._open_queue().opened() as queue:
                     await queue.add_root(self._root.id, socket.gethostname(), str(self._root.folder))
-                    self._queue.set_result(queue)
+                    self._queue.set_result((queue, loop))
                     await self._watch(queue)
             except (DiskError, JournalError) as error:
                 self._trouble.begins(error.message)
@@ -313,7 +337,7 @@ class Farm:
         silent = self._config.farm.silent_seconds
         while not self._ended.is_set():
             await self._hand_out(queue)
-            now = self._loop.time()
+            now = time.monotonic()
             if self._waiting and now >= look_at:
                 await queue.renew_lost(self._root.id, silent)
                 self._state = await queue.state()

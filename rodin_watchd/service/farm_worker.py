@@ -16,6 +16,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from rodin_watchd.errors import (
     JournalError,
     PluginError,
     PluginGreedyError,
+    PluginUnfitError,
 )
 from rodin_watchd.hooks.leftovers import remove, size_of
 from rodin_watchd.log_lines import Trouble, fields_of_plugin, why
@@ -49,6 +51,9 @@ from rodin_watchd.settings import journal_path
 log = logging.getLogger("rodin_watchd")
 
 _AGAIN_SECONDS: Final = 2.0
+_UNFIT_SECONDS: Final = 300.0
+"""How long a worker takes no calls of a plugin that cannot be loaded there: it would fail them all, faster than others make them."""
+
 _LOOK_SECONDS: Final = 5.0
 """How often it is looked what else there is: calls that this worker cannot take, a share that went away."""
 
@@ -107,10 +112,19 @@ class Executor:
         self._config = config
         self._plugins = plugins
         self._folder = folder
-        self.places: Mapping[str, Reachable] = {}
+        self._places: Mapping[str, Reachable] = {}
         self._threads = ThreadPoolExecutor(config.plugins.workers, thread_name_prefix="call")
         self._hosts: dict[str, tuple[str, PluginHost]] = {}
+        self._unfit: dict[str, tuple[str, float]] = {}  # by plugin: why, and when that was found (monotonic)
         self._retired: list[PluginHost] = []
+
+    def reach(self, places: Mapping[str, Reachable]) -> None:
+        """Take files from these places from now on."""
+        self._places = places
+
+    def unfit(self, now: float) -> Mapping[str, str]:
+        """Return the plugins that cannot be used on this machine, and why, as far as that was found lately."""
+        return {name: why for name, (why, at) in self._unfit.items() if now - at < _UNFIT_SECONDS}
 
     async def carry_out(self, attempt: Attempt) -> Mapping[str, Any] | None:
         """Carry out an attempt and return the reply; None where this machine cannot, so that another one has to."""
@@ -139,7 +153,7 @@ class Executor:
         if is_newest:
             return
         _log(attempt, "came too late, and is discarded: it was made again elsewhere", logging.WARNING)
-        place = self.places.get(attempt.place)
+        place = self._places.get(attempt.place)
         if place and attempt.files:
             with contextlib.suppress(FarmFilesError, OSError):
                 place.files.discard(attempt.files, attempt.number)
@@ -148,6 +162,10 @@ class Executor:
         _log(attempt, "begins")
         try:
             reply = self._called(attempt)
+        except PluginUnfitError as error:
+            self._unfit[attempt.plugin] = error.message, time.monotonic()
+            _log(attempt, f"is given back, for another worker: {error.message}", logging.ERROR)
+            return None
         except (FarmFilesError, OSError) as error:
             _log(attempt, f"is given back, for another worker: {_cause(error)}", logging.WARNING)
             return None
@@ -158,7 +176,7 @@ class Executor:
         return reply
 
     def _called(self, attempt: Attempt) -> Mapping[str, Any]:
-        place = self.places[attempt.place]
+        place = self._places[attempt.place]
         request = attempt.request
         with tempfile.TemporaryDirectory(prefix="call-", dir=self._folder, ignore_cleanup_errors=True) as home:
             directory = Path(home, "files")
@@ -166,7 +184,14 @@ class Executor:
             if attempt.files:
                 self._fetch(attempt, place, directory)
                 given = {"directory": str(directory)}
-            reply = self._host(attempt).call(
+            host = self._host(attempt)
+            try:
+                host.load(attempt.plugin)
+            except (
+                PluginError
+            ) as error:  # the daemon could load it, and has checked its table: something is missing here
+                raise PluginUnfitError(error.message) from error
+            reply = host.call(
                 PluginCall(
                     attempt.plugin,
                     attempt.hook,
@@ -300,17 +325,21 @@ class FarmService:
                 if isinstance(error, JournalError) and not began:
                     raise
                 self._trouble.begins(f"{error.message} {error.advice_in_full}")
+                self._pulse.beat(f"waits: {error.message}", looked=began)
             await self._rest(_AGAIN_SECONDS)
         self._pulse.stop()
 
     async def _serve(self, queue: CallQueue, bucket: FarmFiles | None) -> None:
-        self._executor.places = await self._places(queue, bucket)
-        if not self._executor.places:
+        places = await self._places(queue, bucket)
+        if not places:
             return
+        self._executor.reach(places)
+        unfit = self._executor.unfit(time.monotonic())
         offer = Offer(
             self._queues,
-            tuple(self._executor.places),
-            self._versions,
+            tuple(places),
+            {name: version for name, version in self._versions.items() if name not in unfit},
+            unfit,
             self._config.plugins.workers,
             self._config.farm.silent_seconds,
             self._config.service.stop_seconds,
@@ -318,7 +347,7 @@ class FarmService:
         self._worker = queue.worker(offer, self._executor.carry_out, self._executor.published)
         if self._stopping:
             return
-        looking = asyncio.create_task(self._look(queue, offer))
+        looking = asyncio.create_task(self._look(queue, offer, places))
         try:
             await self._worker.run()
         finally:
@@ -358,12 +387,12 @@ class FarmService:
         mark = read_mark(self._config.folders.root)
         return mark is not None and mark.root_id == root_id
 
-    async def _look(self, queue: CallQueue, offer: Offer) -> None:
-        """Tell the service manager how it is, and the log what this worker cannot take, until the share goes away."""
+    async def _look(self, queue: CallQueue, offer: Offer, places: Mapping[str, Reachable]) -> None:
+        """Report to the service manager how it is, and log what this worker cannot take, until the share goes away."""
         while True:
             if self._stopping:
                 self._pulse.wait("stopping: waits for calls under way")
-            elif not all(place.is_there() for place in self._executor.places.values()) and self._worker:
+            elif not all(place.is_there() for place in places.values()) and self._worker:
                 self._wait(f"the share at {self._config.folders.root} is not there any more.")
                 self._worker.stop()
             else:
@@ -377,12 +406,16 @@ class FarmService:
         self._pulse.beat(
             f"queues {', '.join(offer.queues)}: {sum(len(one.calls) for one in own)} under way", looked=True
         )
+        if self._worker and (self._executor.unfit(time.monotonic()).keys() != offer.unfit.keys()):
+            self._worker.stop()  # one is tried again
         if self._worker and any(one.silent_seconds > offer.silent_seconds for one in own):
             self._trouble.begins("this worker was silent for too long: it begins again.")
             self._worker.stop()  # its calls are made elsewhere by now
         for calls in state.waiting:
             version = offer.plugins.get(calls.plugin)
-            if calls.queue not in offer.queues or calls.place not in offer.places or version == calls.version:
+            if calls.queue not in offer.queues or calls.place not in offer.places or calls.plugin in offer.unfit:
+                continue
+            if version == calls.version:
                 continue
             has = (
                 f"has {version}"

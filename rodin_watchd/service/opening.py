@@ -154,9 +154,8 @@ def opened(
         standing = Standing(mounts_keeper, holds, kept.guard, checks, *keepers, remake_work, kept.lease)
         money = BudgetDay(store, local_zone(), clock), SubmitCount(spool.mounts)
         page = stack.enter_context(contextlib.closing(WebPage(config, web_command, clock)))
-        farm = partial(farm_queue, place.address, _PATIENCE_SECONDS) if place.address else None
-        old_jobs, owns = partial(copy_old_jobs, place), kept.owns()
-        base = Base(spool, old_jobs, store, job_store, standing, *money, page, owns, farm, begin)
+        copy = partial(copy_old_jobs, place)
+        base = Base(spool, copy, store, job_store, standing, *money, page, kept.owns(), _farm_of(place), begin)
         yield base
 
 
@@ -253,9 +252,13 @@ def _root_holds(
     yield stack.enter_context(Lease(lease_path(config), clock.monotonic, wait, is_needed=is_leased))
 
 
+def _farm_of(place: StorePlace) -> Callable[[], CallQueue] | None:
+    return partial(farm_queue, place.address, _PATIENCE_SECONDS) if place.address else None
+
+
 def queue_of(config: Config, environ: Mapping[str, str]) -> Callable[[], CallQueue]:
     """Return what makes a queue of the farm's calls, for a worker. Raises ConfigError without a database, or without the extra."""
-    address = store_place(config, environ).address
+    address = store_place(config, environ, root_id_in).address
     if address is None:
         raise ConfigError(
             "A worker needs the store in PostgreSQL, where plugins' calls wait for it.",

@@ -107,7 +107,7 @@ class Elsewhere(Protocol):
         """
 
     def drop(self, event_id: str, plugin: str) -> None:
-        """Forget a call: the next one of this event is made anew. Raises FarmWaitEndedError."""
+        """Forget a call: the next one of this event is made again. Raises FarmWaitEndedError."""
 
     def forget(self, job_id: str) -> None:
         """Forget the calls of a job's steps: it has ended."""
@@ -317,14 +317,18 @@ class Plugins:
         if self._farm:
             self._farm.end_waits()
 
-    def notices(self, zone: tzinfo) -> list[str]:
-        """Return which plugins are set aside, and which calls no worker makes, for people."""
+    def farm_notices(self, zone: tzinfo) -> list[str]:
+        """Return which calls no worker makes, why, and what to do, for people."""
+        return self._farm.notices(zone) if self._farm else []
+
+    def notices(self) -> list[str]:
+        """Return which plugins are set aside, for people."""
         pairs = sorted((name, hook) for hook, names in self.announcer.plugins.items() for name in names)
         return [
             plugin_news(name, f"keeps failing in {hook} and is not called for a while.")
             for name, hook in pairs
             if self.rests(name, hook)
-        ] + (self._farm.notices(zone) if self._farm else [])
+        ]
 
     def _rest_left(self, plugin: str, hook: str) -> float:
         return max(self._breakers[plugin, hook].until - self._clock.monotonic(), 1.0)

@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 import tomli_w
 from test_postgres_service import Shop, shop_on
+from web_stage import Browser, free_address
 from workshop import Vendor
 
 SILENT_SECONDS = 2
@@ -130,6 +131,10 @@ class Farm:
         log = self.folder / "log"
         return log.read_text().splitlines() if log.exists() else []
 
+    def has_notes(self, count: int) -> bool:
+        """Return whether the plugin noted so many lines."""
+        return len(self.notes()) == count
+
     def let(self, name: str) -> None:
         """Let a slow plugin go on at a worker."""
         (self.folder / f"go-{name}").touch()
@@ -137,7 +142,8 @@ class Farm:
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         """Ask the database."""
         with psycopg.connect(self.url, autocommit=True) as found:
-            return found.execute(query).fetchall()
+            done = found.execute(query)
+            return done.fetchall() if done.description else []
 
     def until(self, true: Callable[[], object]) -> None:
         """Let the daemon work until something is true; its clock runs."""
@@ -178,6 +184,24 @@ def farm(
         told[section] = {**told.get(section, {}), **keys}
     with ExitStack() as stack, shop_on(tmp_path / "root", vendor.emulator.base_url, url, **told) as shop:
         yield Farm(shop, tmp_path, url, stack)
+
+
+@contextmanager
+def page_of(there: Farm) -> Iterator[Browser]:
+    """Serve the page in a process of its own."""
+    address = free_address()
+    config = there.shop.root / "page.toml"
+    text = (there.shop.root / "config.toml").read_text()
+    config.write_text(f'{text}\n[web]\nlisten = "{address}"\n')
+    command = [sys.executable, "-m", "rodin_watchd", "web", "--config", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert address in process.stdout.readline()
+            yield Browser(address)
+        finally:
+            process.terminate()
+            process.wait(WAIT_SECONDS)
 
 
 def receipt_of(farm: Farm, name: str = "chair") -> dict[str, Any]:

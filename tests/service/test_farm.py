@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import boto3
+import psycopg
 import pytest
+from click.testing import CliRunner
 from clusters import Cluster, database, running
-from farm_stage import CONVERT, SLOW, data_of, farm, receipt_of
+from farm_stage import CONVERT, SLOW, data_of, farm, page_of, receipt_of
+from moto.server import ThreadedMotoServer
 from workshop import Vendor, emulated, workshop
 
+from rodin_watchd.adapters.metrics import Metrics
+from rodin_watchd.cli.main import cli
+from rodin_watchd.config import load_config
+from rodin_watchd.core.commands import Seen
+from rodin_watchd.core.farm import MOST_LOST
+from rodin_watchd.errors import ConfigError
 from rodin_watchd.model import State
+from rodin_watchd.service.commands import SEEN
+from rodin_watchd.service.status import FARM_IN_SHORT
 
 
 @pytest.fixture
@@ -176,6 +190,7 @@ def test_without_a_worker_people_read_why_nothing_moves(tmp_path: Path, vendor: 
         said = " ".join(there.shop.status().split())
         assert "A call of the plugin plug waits for a worker since" in said
         assert "No worker is there. Start one: `rodin-watchd worker --queues heavy`." in said
+        assert FARM_IN_SHORT in " ".join(there.shop.page().split())
         assert "No worker is there" in there.shop.told("status")
         assert "queue heavy: 1 waiting" in there.shop.told("workers")
         there.work("other", queues="light")
@@ -229,6 +244,28 @@ def test_another_share_is_refused(tmp_path: Path, vendor: Vendor, url: str) -> N
         assert there.notes() == ["one begins", "one done"]
 
 
+NEEDY = """
+@hookimpl
+def rodin_configure(settings):
+    if os.environ.get("WORKER") == "bare":
+        raise FileNotFoundError("Blender is missing")
+"""
+
+
+def test_a_machine_where_the_plugin_cannot_work_takes_no_calls(tmp_path: Path, vendor: Vendor, url: str) -> None:
+    """It fails none of them: it gives the first one back, and people read what is missing there."""
+    with farm(tmp_path, vendor, url, NEEDY + CONVERT) as there:
+        bare = there.work("bare")
+        there.shop.drop_set("chair")
+        there.until(lambda: "The plugin plug cannot be used on" in there.shop.status())
+        assert "Blender is missing" in there.shop.status()
+        assert "is given back, for another worker" in bare.told()
+        there.work("one")
+        there.until_idle()
+        assert there.notes() == ["one begins", "one done"]
+        assert bare.process.poll() is None
+
+
 ANNOUNCES = """
 @hookimpl
 def rodin_accept(fileset, directory):
@@ -253,8 +290,10 @@ def test_every_hook_may_be_called_there(tmp_path: Path, vendor: Vendor, url: str
         told = [line for line in there.notes() if "delivered" in line]
         assert len(told) == 1
         assert told[0].startswith("one delivered True ")
-        number = there.shop.leave("rerun", job=there.shop.job("chair").id, plugin="")
-        assert there.shop.answer_to(number)["ok"]
+        job = there.shop.job("chair")
+        number = there.shop.leave("rerun", job=job.id, plugin="", **{SEEN: Seen.of(job).as_data()})
+        answer = there.shop.answer_to(number)
+        assert answer["ok"], answer
         there.until(lambda: there.notes().count(told[0]) == 2)
 
 
@@ -305,3 +344,202 @@ def test_a_database_that_comes_back_is_used_again(tmp_path: Path, vendor: Vendor
         assert there.shop.states() == {"chair": State.ARCHIVED}
         assert there.notes() == ["one begins", "one done"]
         assert worker.process.poll() is None
+
+
+def test_a_call_that_takes_every_worker_with_it_is_given_up(tmp_path: Path, vendor: Vendor, url: str) -> None:
+    """After some workers were lost it fails, as a plugin that crashes; the result is delivered without its work."""
+    with farm(tmp_path, vendor, url, SLOW, None, plugins={"tries": 1}) as there:
+        there.shop.drop_set("chair")
+        for number in range(MOST_LOST + 1):
+            worker = there.work(f"w{number}")
+            there.until(partial(there.has_notes, number + 1))
+            worker.end(signal.SIGKILL)
+        there.until_idle()
+        assert "were lost, one after the other" in receipt_of(there)["plugins"]["plug"]["failed"]
+        assert there.shop.states() == {"chair": State.ARCHIVED}
+
+
+RIGHTS = """
+CREATE ROLE hand LOGIN;
+GRANT USAGE ON SCHEMA rodin_watchd, rodin_watchd_farm TO hand;
+GRANT SELECT, UPDATE ON rodin_watchd.farm_calls TO hand;
+GRANT SELECT ON rodin_watchd.farm_roots TO hand;
+GRANT SELECT, INSERT, DELETE ON rodin_watchd.farm_workers TO hand;
+GRANT ALL ON ALL TABLES IN SCHEMA rodin_watchd_farm TO hand;
+GRANT ALL ON ALL SEQUENCES IN SCHEMA rodin_watchd_farm TO hand;
+"""
+
+
+def test_a_worker_needs_few_rights(tmp_path: Path, vendor: Vendor, url: str) -> None:
+    """The statements of docs/farm.md are enough: a worker sees no job, no purchase and no key, and changes none."""
+    documented = " ".join((Path(__file__).parents[2] / "docs" / "farm.md").read_text().split())
+    statements = [line.removesuffix(";").replace(" hand", " worker") for line in RIGHTS.strip().splitlines()]
+    assert [line for line in statements[1:] if line not in documented] == []
+    with farm(tmp_path, vendor, url, SLOW) as there:
+        there.until(
+            lambda: there.ask("SELECT to_regclass('rodin_watchd_farm.procrastinate_jobs') IS NOT NULL") == [(True,)]
+        )
+        there.ask(RIGHTS)
+        hand = url.replace("rodin@", "hand@")
+        try:
+            there.work("one", store={"url": hand})
+            there.shop.drop_set("chair")
+            there.until(lambda: there.notes() == ["one begins"])
+            with psycopg.connect(hand) as found, pytest.raises(psycopg.errors.InsufficientPrivilege):
+                found.execute("SELECT * FROM rodin_watchd.all_jobs")
+            there.let("one")
+            there.until_idle()
+            assert there.shop.path("outbox/chair/made.txt").read_text() == "one"
+        finally:
+            there.stack.close()  # the workers have to be gone before the role is
+            there.ask("DROP OWNED BY hand")
+            there.ask("DROP ROLE hand")
+
+
+def test_secrets_stay_with_the_plugin(tmp_path: Path, vendor: Vendor, url: str) -> None:
+    """A setting is in the request alone, while it is under way; never in the engine's tables, a log, or a reply."""
+    with farm(tmp_path, vendor, url, SLOW, {"token": "abracadabra"}) as there:
+        worker = there.work("one")
+        there.shop.drop_set("chair")
+        there.until(lambda: there.notes() == ["one begins"])
+        [(request, engine)] = there.ask(
+            "SELECT request, (SELECT string_agg(args::text, '') FROM rodin_watchd_farm.procrastinate_jobs) FROM rodin_watchd.farm_calls"
+        )
+        assert "abracadabra" in request
+        assert "abracadabra" not in engine
+        there.let("one")
+        there.until_idle()
+        rows = str(there.ask("SELECT * FROM rodin_watchd.farm_calls"))
+        assert "abracadabra" not in rows + worker.told() + there.shop.status()
+
+
+def test_the_machines_own_table_wins(tmp_path: Path, vendor: Vendor, url: str) -> None:
+    """What a worker's configuration says of a plugin goes over what the service sends: a program may be elsewhere there."""
+    with farm(tmp_path, vendor, url, CONVERT, {"word": "daemon's"}) as there:
+        there.work("one", plugins={"plug": {"word": "worker's"}})
+        there.shop.drop_set("chair")
+        there.until_idle()
+        assert receipt_of(there)["plugins"]["plug"]["word"] == "worker's"
+
+
+def test_metrics_and_the_page_show_workers_and_queues(tmp_path: Path, vendor: Vendor, url: str) -> None:
+    """How many calls wait, run and failed, how long the oldest waits, and who is there."""
+    with farm(tmp_path, vendor, url, SLOW, None, metrics={"textfile": str(tmp_path / "farm.prom")}) as there:
+        meter = there.shop.daemon.parts.standing.monitor.meter
+        assert isinstance(meter, Metrics)
+        there.shop.drop_set("chair")
+        there.until(lambda: b'state="waiting"} 1.0' in meter.text())
+        found = meter.text().decode()
+        assert re.search(r'farm_calls\{queue="heavy",root="[^"]+",state="waiting"\} 1.0', found)
+        assert re.search(r'farm_workers\{queue="heavy",root="[^"]+"\} 0.0', found)
+        there.work("one")
+        there.until(lambda: there.notes() == ["one begins"])
+        found = meter.text().decode()
+        assert re.search(r'farm_calls\{queue="heavy",root="[^"]+",state="running"\} 1.0', found)
+        assert re.search(r'farm_workers\{queue="heavy",root="[^"]+"\} 1.0', found)
+        data = data_of(there)
+        [worker] = data["workers"]
+        assert worker["queues"] == ["heavy"]
+        assert [call[:2] for call in worker["calls"]] == [["plug", "rodin_process"]]
+        assert data["queues"][0] | {"oldest_seconds": 0} == {
+            "name": "heavy",
+            "waiting": 0,
+            "running": 1,
+            "failed": 0,
+            "oldest_seconds": 0,
+            "workers": 1,
+        }
+        assert "plug: rodin_process for" in there.shop.told("workers")
+        with page_of(there) as browser:
+            page = browser.get("/").text
+        assert "0 waiting, 1 running, 0 failed" in page
+        assert worker["name"] in page
+        there.let("one")
+        there.until_idle()
+
+
+def test_the_configuration_says_what_is_missing(tmp_path: Path) -> None:
+    """A plugin on the farm needs a database; queues have names of a certain form."""
+    config = tmp_path / "config.toml"
+    config.write_text('[plugins.blender]\nwhere = "farm"\nqueue = "Blender!"\n')
+    with pytest.raises(ConfigError, match="letters, digits"):
+        load_config(config)
+    config.write_text('[plugins.blender]\nwhere = "farm"\n')
+    with pytest.raises(ConfigError, match=r"set store\.url"):
+        load_config(config)
+    done = CliRunner().invoke(cli, ["worker", "--queues", "a", "--config", str(tmp_path / "none.toml")])
+    assert isinstance(done.exception, ConfigError)
+    config.write_text("")
+    for command in ("worker", "workers"):
+        done = CliRunner().invoke(cli, [command, "--config", str(config)])
+        assert isinstance(done.exception, ConfigError)
+        assert "store.url" in done.exception.advice_in_full
+
+
+KEYS = {"aws_access_key_id": "ours", "aws_secret_access_key": "abracadabra"}
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """Give the address of an S3-compatible store on this machine, with a bucket."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    boto3.client("s3", endpoint_url=address, region_name="us-east-1", **KEYS).create_bucket(Bucket="farm")
+    yield address
+    server.stop()
+
+
+def credentials_in(folder: Path) -> Path:
+    """Write the file with the credentials for the bucket."""
+    path = folder / "s3"
+    path.write_text("[default]\naws_access_key_id = ours\naws_secret_access_key = abracadabra\nregion = us-east-1\n")
+    return path
+
+
+def objects_in(bucket: str) -> list[str]:
+    """Return the names of what is in the bucket."""
+    client = boto3.client("s3", endpoint_url=bucket, region_name="us-east-1", **KEYS)
+    return [found["Key"] for found in client.list_objects_v2(Bucket="farm").get("Contents", [])]
+
+
+def test_a_machine_without_the_share_uses_a_bucket(tmp_path: Path, vendor: Vendor, url: str, bucket: str) -> None:
+    """Files go there and come back; a worker that is killed leaves nothing that counts; in the end the bucket is empty."""
+    credentials = tmp_path / "s3"
+    credentials.write_text(
+        "[default]\naws_access_key_id = ours\naws_secret_access_key = abracadabra\nregion = us-east-1\n"
+    )
+    nowhere = tmp_path / "nowhere"
+    nowhere.mkdir()
+    section: dict[str, dict[str, Any]] = {
+        "farm": {"files": "s3://farm/some/where", "endpoint": bucket, "credentials_file": str(credentials)}
+    }
+    with farm(tmp_path, vendor, url, SLOW, None, **section) as there:
+        away: dict[str, dict[str, Any]] = {**section, "folders": {"root": str(nowhere)}}
+        first = there.work("one", "heavy", **away)
+        there.shop.drop_set("chair")
+        there.until(lambda: there.notes() == ["one begins"])
+        assert all(name.startswith("some/where/") for name in objects_in(bucket))
+        first.end(signal.SIGKILL)
+        second = there.work("two", "heavy", **away)
+        there.let("two")
+        there.until_idle()
+        assert there.shop.path("outbox/chair/made.txt").read_text() == "two"
+        assert objects_in(bucket) == []
+        assert "abracadabra" not in first.told() + second.told()
+
+
+def test_a_bucket_that_is_away_is_waited_for(tmp_path: Path, vendor: Vendor, url: str) -> None:
+    """No try of the plugin is used up; people read that the files cannot be moved."""
+    section: dict[str, dict[str, Any]] = {
+        "farm": {
+            "files": "s3://farm/some",
+            "endpoint": "http://127.0.0.1:9",
+            "credentials_file": str(credentials_in(tmp_path)),
+        }
+    }
+    with farm(tmp_path, vendor, url, CONVERT, None, **section) as there:
+        there.shop.drop_set("chair")
+        there.until(lambda: "The bucket farm of the farm cannot be used" in " ".join(there.shop.status().split()))
+        assert (there.shop.states(), there.shop.job("chair").attempts) == ({"chair": State.DOWNLOADED}, 0)
+        assert there.shop.store.runs_of([there.shop.job("chair").id]) == []

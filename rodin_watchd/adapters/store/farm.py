@@ -30,12 +30,12 @@ from rodin_watchd.core.farm import (
     MOST_LOST,
     SPARE_SECONDS,
     Attempt,
+    CallState,
     CarryOut,
     FarmCall,
     FarmState,
-    Known,
+    KnownCall,
     Offer,
-    Progress,
     Published,
 )
 from rodin_watchd.errors import JournalError, StoreAwayError
@@ -96,8 +96,8 @@ _FORGET: Final = f"""
     RETURNING job
 """  # noqa: S608
 _REGISTER: Final = f"""
-    INSERT INTO {SCHEMA}.farm_workers (id, host, pid, queues, places, plugins)
-    VALUES (%(id)s, %(host)s, %(pid)s, %(queues)s, %(places)s, %(plugins)s)
+    INSERT INTO {SCHEMA}.farm_workers (id, host, pid, queues, places, plugins, unfit)
+    VALUES (%(id)s, %(host)s, %(pid)s, %(queues)s, %(places)s, %(plugins)s, %(unfit)s)
 """  # noqa: S608
 _CLEAN_WORKERS: Final = f"""
     DELETE FROM {SCHEMA}.farm_workers WHERE id = %(id)s OR NOT EXISTS (SELECT 1 FROM {ENGINE_SCHEMA}.procrastinate_workers AS there WHERE there.id = farm_workers.id)
@@ -193,13 +193,13 @@ class FarmQueue:
         """Let workers know a root whose calls there may be."""
         await self._run(_ADD_ROOT, id=root, host=host, folder=folder)
 
-    async def known(self, root: str, event_id: str, plugin: str) -> Known | None:
+    async def known(self, root: str, event_id: str, plugin: str) -> KnownCall | None:
         """Return a call that was asked for before, by whatever daemon."""
         found = await self._all(_KNOWN, root=root, event_id=event_id, plugin=plugin)
         if not found:
             return None
         row = found[0]
-        return Known(row["id"], row["state"] == "failed", row["place"], row["files"])
+        return KnownCall(row["id"], row["state"] == "failed", row["place"], row["files"])
 
     async def ask(self, call: FarmCall) -> int:
         """Have a call made, and return its number. One that is under way already is not asked for again."""
@@ -233,7 +233,7 @@ class FarmQueue:
         job = await deferrer.defer_async(call=call_id, attempt=attempt)
         await found.execute(_JOB_IS, {"job": job, "call": call_id, "attempt": attempt})
 
-    async def progress(self, call_ids: Collection[int]) -> dict[int, Progress]:
+    async def progress(self, call_ids: Collection[int]) -> dict[int, CallState]:
         """Return how these calls stand; one that is not there any more is left out."""
         rows = await self._all(_REPLIES, ids=list(call_ids))
         return {row["id"]: _progress(row) for row in rows}
@@ -302,11 +302,11 @@ class FarmQueue:
 
     async def register(self, worker_id: int, offer: Offer) -> None:
         """Let others see a worker."""
-        values = {name: json.dumps(list(getattr(offer, name))) for name in ("queues", "places")}
-        plugins = json.dumps(dict(offer.plugins))
+        lists = {name: json.dumps(list(getattr(offer, name))) for name in ("queues", "places")}
+        tables = {name: json.dumps(dict(getattr(offer, name))) for name in ("plugins", "unfit")}
         host = socket.gethostname()
         await self._run(_CLEAN_WORKERS, id=worker_id)
-        await self._run(_REGISTER, id=worker_id, host=host, pid=os.getpid(), plugins=plugins, **values)
+        await self._run(_REGISTER, id=worker_id, host=host, pid=os.getpid(), **lists, **tables)
 
     async def unregister(self, worker_id: int) -> None:
         """Let nobody see it any more."""
@@ -375,7 +375,7 @@ class FarmWorker:
 
     async def _show(self, running: asyncio.Future[None]) -> None:
         """Let others see the worker as soon as the engine knows it."""
-        while (worker_id := self._worker.worker_id) is None and not running.done():  # noqa: ASYNC110 - nobody is told
+        while (worker_id := self._worker.worker_id) is None and not running.done():  # noqa: ASYNC110 - the engine reports it to nobody
             await asyncio.sleep(_BEGINNING_SECONDS)
         if worker_id is not None:
             await self._queue.register(worker_id, self._offer)
@@ -388,7 +388,7 @@ class FarmWorker:
         try:
             reply = await self._carry_out(taken)
         except asyncio.CancelledError:
-            with contextlib.suppress(StoreAwayError):  # then it is made again because nobody hears of this worker
+            with contextlib.suppress(StoreAwayError):  # then it is made again because this worker gives no sign of life
                 await self._queue.give_back(taken)
             raise
         if reply is None:
@@ -412,7 +412,7 @@ class FarmWorker:
                 return
 
 
-# ---- The connection, and what the engine is told --------------------------------------------------------------------
+# ---- The connection, and the engine's schema ----------------------------------------------------------------------
 
 
 _BEGINNING_SECONDS: Final = 0.05
@@ -435,9 +435,9 @@ async def _mark(found: psycopg.AsyncConnection[Any]) -> str | None:
     return (row[0] or "") if row and row[1] else None
 
 
-def _progress(row: Mapping[str, Any]) -> Progress:
+def _progress(row: Mapping[str, Any]) -> CallState:
     reply = json.loads(row["reply"]) if row["reply"] else None
-    return Progress(row["attempt"], row["state"] in ("done", "failed"), reply)
+    return CallState(row["attempt"], row["state"] in ("done", "failed"), reply)
 
 
 def _grant(address: Address) -> str:

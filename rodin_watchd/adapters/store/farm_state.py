@@ -16,7 +16,7 @@ ENGINE_SCHEMA: Final = "rodin_watchd_farm"
 IS_THERE: Final = f"SELECT to_regclass('{ENGINE_SCHEMA}.procrastinate_workers') IS NOT NULL"
 
 WORKERS: Final = f"""
-    SELECT own.id, own.host, own.pid, own.queues, own.places, own.plugins,
+    SELECT own.id, own.host, own.pid, own.queues, own.places, own.plugins, own.unfit,
         extract(epoch FROM now() - own.since)::double precision AS for_seconds,
         extract(epoch FROM now() - there.last_heartbeat)::double precision AS silent_seconds,
         made.plugin, made.hook, extract(epoch FROM now() - made.begun_at)::double precision AS call_seconds
@@ -73,6 +73,7 @@ def _workers(rows: Sequence[_Row]) -> tuple[WorkerState, ...]:
             tuple(json.loads(row["queues"])),
             tuple(json.loads(row["places"])),
             json.loads(row["plugins"]),
+            json.loads(row["unfit"]),
             row["for_seconds"],
             row["silent_seconds"],
             tuple(made[row["id"]]),

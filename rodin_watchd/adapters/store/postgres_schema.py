@@ -515,6 +515,7 @@ _MIGRATIONS: Final = (
         queues $TEXT NOT NULL,
         places $TEXT NOT NULL,
         plugins $TEXT NOT NULL,
+        unfit $TEXT NOT NULL, -- plugins that cannot be used there, and why
         since TIMESTAMPTZ NOT NULL DEFAULT now()
     );
     CREATE FUNCTION farm_call_is_guarded() RETURNS trigger $LANGUAGE AS $$$$ BEGIN
