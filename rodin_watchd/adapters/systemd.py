@@ -104,6 +104,7 @@ class Pulse:
         self._manager = manager
         self._monotonic = monotonic
         self._ready = False
+        self._stands_by = False  # since then the manager watches
         self._reading = False
         self._status = ""
         self._beaten_at = -math.inf
@@ -112,6 +113,7 @@ class Pulse:
 
     def beat(self, status: str, *, looked: bool) -> None:
         """End a tick: `looked` says whether the inbox was looked at since the start or reload."""
+        self._stands_by = False
         self._live()
         self._notify(status)
         if not self._ready and looked and not self._reading:
@@ -121,12 +123,14 @@ class Pulse:
 
     def wait(self, status: str) -> None:
         """Report that a start or an end takes its time, and why. A watchdog runs where the service had stood by before."""
-        self._live()
+        if self._stands_by:
+            self._live()
         self._notify(status)
         self._ask_for_time()
 
     def stand_by(self, status: str) -> None:
         """Report that the service is in order, and waits for another one to end; to be called every second."""
+        self._stands_by = True
         self._live()
         self._notify(status)
         self._ready = self._ready or self._manager.ready()

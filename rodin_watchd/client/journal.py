@@ -11,7 +11,6 @@ from typing import Any, Final
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.adapters.ownership import holder
-from rodin_watchd.adapters.spool.mounts import root_id_in
 from rodin_watchd.adapters.store.backup import can_grow
 from rodin_watchd.adapters.store.factory import open_reader
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
@@ -29,6 +28,10 @@ def journal_of(config: Settings) -> Path:
 
 def place_of(config: Settings) -> StorePlace:
     """Return where the store is. Raises ConfigError for a password that cannot be read."""
+    if config.store.url is None:
+        return store_place(config, os.environ, lambda _folder: "")
+    from rodin_watchd.adapters.spool.mounts import root_id_in  # noqa: PLC0415 - slow to import, and only a database asks
+
     return store_place(config, os.environ, root_id_in)
 
 

@@ -120,11 +120,12 @@ class ApiSection(Section):
         examples=["/etc/rodin-watchd/api-key"],
     )
     max_in_flight: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=4, description="How many jobs are in progress at the same time."
+        default=4, description="How many jobs are in progress at the same time, of all services that share the store."
     )
     requests_per_minute: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=120,
-        description="How many calls to the API are allowed in a minute; the vendor allows 120 to 240, depending on the plan.",
+        description="How many calls to the API are allowed in a minute, of all services that share the store; the vendor allows 120 to 240, "
+        "depending on the plan.",
     )
     allow_private_links: bool | None = Field(
         default=None,
@@ -224,14 +225,14 @@ class BudgetSection(Section):
 
     per_day_credits: Credits | None = Field(
         default=None,
-        description="What may be spent in a day of the service's time zone. Sets over the budget wait (STATUS.txt shows them) and continue by "
+        description="What may be spent in a day of the service's time zone, by all services that share the store. Sets over the budget wait (STATUS.txt shows them) and continue by "
         "itself the next day. A held job whose cost is unknown counts.",
         examples=[20],
     )
     per_folder_credits: Credits | None = Field(
         default=None,
         description="What each folder directly below the inbox, with everything below it, may spend in a day. "
-        "Sets directly in the inbox count together as one folder.",
+        "Sets directly in the inbox count together as one folder, and so do folders of the same name in several roots of a store.",
         examples=[5],
     )
     hold_above_sets: Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(
@@ -247,7 +248,7 @@ class BudgetSection(Section):
     )
     sole_spender: bool = Field(
         default=False,
-        description="Whether only this service spends from the vendor's account, and no person or other program does. Then "
+        description="Whether only this service, or those that share its store, spend from the vendor's account, and no person or other program does. Then "
         "the balance can prove that a submit with a lost answer was not charged, and it is submitted again. With a "
         "shared account this must stay false: it could pay twice.",
     )

@@ -156,6 +156,14 @@ class Trust:
         freed = tuple(Freed(*one) for one in verdicts["freed"])
         return replace(trust, freed=freed, late_seconds=verdicts["late_seconds"], fell=Decimal(verdicts["fell"]))
 
+    def with_others(self, metas: Callable[[str], Iterable[Any]], account: str) -> Self:
+        """Return it with what daemons of other roots have stored: how the balance moves is no matter of a root."""
+        moves = self.moves or any(one["moves"] for one in metas(trust_key(account)))
+        late = max((one for one in metas(VERDICTS)), key=lambda one: float(one["late_seconds"]), default=None)
+        if late is None or late["late_seconds"] <= self.late_seconds:
+            return replace(self, moves=moves)
+        return replace(self, moves=moves, late_seconds=late["late_seconds"], fell=Decimal(late["fell"]))
+
     def is_doubted(self, settle_seconds: float) -> bool:
         """Return whether it was wrong with this settle time, or a longer one."""
         return 0 < settle_seconds <= self.late_seconds

@@ -139,10 +139,11 @@ def of_set(again: bool | str) -> str:
 _SAME = "The same model, image and options"
 
 
-def bought_before(same: Job, wanted: Job | None = None) -> DuplicateSetError:
+def bought_before(same: Job, wanted: Job | None = None, root: str = "") -> DuplicateSetError:
     """Return why a set is refused whose content another job has bought, may have bought, or is buying.
 
     `wanted`: the job of the set, if somebody wants to pay for it once more, which has to wait until the other job has ended.
+    `root`: where the root of that one is, if it is another one.
     """
     then = ""
     if wanted and wanted.consent:
@@ -150,16 +151,19 @@ def bought_before(same: Job, wanted: Job | None = None) -> DuplicateSetError:
         then = f"Then `rodin-watchd retry {option}JOB` pays for this set as well."
     if same.state is State.ARCHIVED:
         return AlreadyDoneError(f"{_SAME} were delivered before: look in {printable(same.place)} (job {same.id}).")
+    which = f"job {same.id} of {printable(root)}" if root else f"job {same.id}"
     if same.state is State.HELD:
         return DuplicateSetError(
-            f"{_SAME} are held for a person's decision (job {same.id}).",
+            f"{_SAME} are held for a person's decision ({which}).",
             advice="Wait until the person who runs the service has decided about that one.",
             command=then,
         )
     if same.state not in ENDED:
         return DuplicateSetError(
-            f"{_SAME} are in progress already (job {same.id}).",
-            advice="Wait for that one's result: it comes into the outbox.",
+            f"{_SAME} are in progress already ({which}).",
+            advice=f"Wait for that one's result: it comes into {printable(root)}/outbox."
+            if root
+            else "Wait for that one's result: it comes into the outbox.",
             command=then,
         )
     return _failed_after_paying(same)

@@ -28,7 +28,9 @@ from rodin_watchd.errors import (
     Problem,
     RefusalsError,
     TaskLimitError,
+    ThrottledError,
     UnansweredSubmitError,
+    UnknownCodeError,
 )
 from rodin_watchd.model import Job, Outcome, Retry, State, Step
 
@@ -100,6 +102,34 @@ def after_start(pauses: Pauses) -> Pauses:
 
 
 _OF_VENDOR: Final = frozenset({Lane.SUBMIT, Lane.REFUSALS, Lane.API})
+
+SAID_TO_ACCOUNT: Final = frozenset({ThrottledError.code, TaskLimitError.code, UnknownCodeError.code})
+"""What the vendor says to the account, whichever job happens to hear it."""
+
+PROBE_SECONDS: Final = 30.0
+"""So long after its time the daemon that has met a pause is left alone to find out whether it is over."""
+
+
+def with_others(own: Pauses, others: Iterable[Pauses], now: float) -> Pauses:
+    """Return a daemon's pauses with those that daemons of other roots have met for the same account: it does not meet them itself.
+
+    Theirs last until they end them, or the time of these is over: PROBE_SECONDS longer where this daemon has met nothing itself,
+    so that one finds out for all. What stops the network, the vendor's servers or a disk is each daemon's own.
+    """
+    found = dict(own)
+    for lane in _ASKED_FIRST:
+        mine = own.get(lane)
+        if mine and not is_over(mine, now):
+            continue
+        until = now if mine else now - PROBE_SECONDS
+        theirs = [p[lane] for p in others if lane in p and not (is_over(p[lane], now) and is_over(p[lane], until))]
+        if about_account := [pause for pause in theirs if _is_of_account(pause.problem)]:
+            found[lane] = replace(max(about_account, key=lambda pause: pause.until_at), until_at=math.inf)
+    return found
+
+
+def _is_of_account(problem: Problem) -> bool:
+    return problem.fault is Fault.ACCOUNT or problem.code in SAID_TO_ACCOUNT
 
 
 def renewed(pauses: Pauses, problem: Problem, now: float, chance: float) -> Pauses:
@@ -310,6 +340,41 @@ def limit_refused(limit: TaskLimit | None, account: str, others: int, now: float
 def limit_passed(limit: TaskLimit | None, tasks: int, now: float) -> TaskLimit | None:
     """Return the limit after the vendor took a task, of so many that it works on now."""
     return replace(limit, most=tasks, learned_at=now) if limit and tasks > limit.most else limit
+
+
+# ---- Places at the vendor that daemons of several roots share: the oldest set goes first, whichever root it is of ----------
+
+PLACE_WANTED: Final = "place-wanted"
+"""The store's key of the oldest set of a root that waits for nothing but a place at the vendor."""
+
+_WANTED_SECONDS: Final = 60.0
+"""So long other daemons leave a place to it: a daemon that is gone wants none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceWanted:
+    """A set that waits for a place: of which account, when it was taken, and how long others leave a place to it; UTC."""
+
+    account: str
+    since_at: float
+    until_at: float
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return the one that was stored as a dict of its fields."""
+        return cls(**data)
+
+
+def place_wanted(known: PlaceWanted | None, account: str, since_at: float, now: float) -> PlaceWanted:
+    """Return what to store, or what is stored already and holds long enough."""
+    wanted = PlaceWanted(account, since_at, now + _WANTED_SECONDS)
+    same = known and (known.account, known.since_at) == (account, since_at)
+    return known if known and same and _WANTED_SECONDS / 2 <= known.until_at - now <= _WANTED_SECONDS else wanted
+
+
+def left_to_others(wanted: Iterable[PlaceWanted], account: str, job: Job, now: float) -> int:
+    """Return to how many sets of other roots a job leaves a place: to those that came before it."""
+    return sum(one.account == account and now < one.until_at and one.since_at < job.created_at for one in wanted)
 
 
 # ---- The account: its balance is the probe of what stops the submits (`core.balance`) --------------------------------

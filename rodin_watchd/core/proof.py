@@ -71,6 +71,12 @@ BASELINE: Final = "baseline"
 JUDGED: Final = "refusals-judged"
 """The journal's key of the newest purchase at the time when refusals were looked into last."""
 
+LOSSES: Final = "submits-lost"
+"""The store's key of how many submits were ever found to be missing in it: no sum from before has them."""
+
+INQUIRY: Final = "inquiry"
+"""The store's key of the proof that a daemon has under way (`OngoingProof`): daemons of other roots disturb it by no submit."""
+
 UNJUDGED: Final = "refusals-unjudged"
 """The journal's key of the older purchases whose submits were under way then, so that a refusal of them is still to come."""
 
@@ -85,6 +91,7 @@ class Baseline:
     sole: bool = True  # whether nobody else spent from the account then
     settled: bool = True  # whether all purchases before it were so old that their charges must be in it
     aged_event: int = 0  # the newest event that was surely REFUND_SECONDS old then (`core.balance.Ages`)
+    losses: int = 0  # submits that were known by then to be missing in the store
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -100,6 +107,7 @@ class Baseline:
             data.get("sole", True),
             data.get("settled", False),
             data.get("aged_event", 0),
+            data.get("losses", 0),
         )
 
 
@@ -301,6 +309,10 @@ class Traffic(NamedTuple):
     submits: int = 0  # moves of jobs whose submit is under way
     tasks: int = 0  # of those, and of jobs that the vendor works on
 
+    def and_of(self, others: Traffic) -> Traffic:
+        """Return the counts of this root's jobs and of others'."""
+        return Traffic(self.submits + others.submits, self.tasks + others.tasks)
+
     def after(self, before: State | None, state: State) -> Traffic:
         """Return the counts after a committed move; `before`: the state that the job had, if it was known."""
         states = {before, state}
@@ -349,6 +361,10 @@ class Inquiry:
             return None
         return self.quiet_at + self.after_seconds[len(self.readings)]
 
+    def overdue_at(self, settle_seconds: float) -> float:
+        """Return when (monotonic) submits will have been held back for too long."""
+        return self.began_at + LONGEST_TIMES * settle_seconds
+
     @property
     def is_glance(self) -> bool:
         """Whether its readings are too early to decide anything."""
@@ -360,4 +376,19 @@ class Inquiry:
 
     def is_overdue(self, now: float, settle_seconds: float) -> bool:
         """Return whether submits have been held back for too long."""
-        return now - self.began_at > LONGEST_TIMES * settle_seconds
+        return now > self.overdue_at(settle_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class OngoingProof:
+    """What daemons of other roots know of a proof: their submits would disturb it, or have to be bounded meanwhile."""
+
+    account: str  # whose balance is read
+    holds: bool  # whether no submit may begin
+    judges: bool  # whether a refusal waits for its verdict
+    until_at: float  # UTC: then it has ended, whatever became of that daemon
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return the one that was stored as a dict of its fields."""
+        return cls(**data)

@@ -19,6 +19,7 @@ the balance has shown to be charged and refused: this vendor charges for refusal
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from rodin_watchd.core.kinds import cheapest
@@ -127,7 +128,7 @@ def charged(job: Job, refusals: Sequence[Refusal], proof: Proof, now: float) -> 
     costs = [refusal.cost for refusal in proof.charged if refusal.job_id == job.id]
     own = len(costs)
     sets = {refusal.job_id for refusal in refusals}
-    unsure = len(proof.charged) < len(refusals) and len(sets) > 1
+    unsure = 0 < len(proof.charged) < len(refusals) and len(sets) > 1
     which = (
         f" It charged {len(proof.charged)} of {len(refusals)} refused submits of {len(sets)} sets, maybe not this one."
     )
@@ -195,6 +196,17 @@ def outcomes(refusals: Iterable[Refusal], proof: Proof) -> list[Settled]:
     if proof.verdict is Verdict.NOT_CHARGED:
         return [Settled(refusal.purchase, "free") for refusal in refusals]
     return [Settled(refusal.purchase, "charged") for refusal in proof.charged]
+
+
+def of_this_root(proof: Proof, refused: Sequence[Refusal], own: Iterable[Refusal]) -> Proof:
+    """Return a proof about what was `refused` in all roots as it concerns this one, which settles its `own` refusals alone.
+
+    Where not all of them were charged, and they are not all of this root, which ones is a guess. Each root then holds what it had
+    refused and books nothing: what one of them booked would look to the others as if theirs had been free.
+    """
+    mine = {refusal.purchase for refusal in own}
+    is_guess = len(proof.charged) < len(refused) and any(refusal.purchase not in mine for refusal in refused)
+    return replace(proof, charged=() if is_guess else tuple(one for one in proof.charged if one.purchase in mine))
 
 
 def is_charged_refusal(job: Job) -> bool:

@@ -11,21 +11,24 @@ the store cannot be asked: JournalBusyError, StoreAwayError.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol, Self, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 from rodin_watchd.core.approval import Changes, GateKey, Pass
+from rodin_watchd.core.budget import BUDGET_DAY
 from rodin_watchd.core.dedup import Provenance
 from rodin_watchd.core.farm import FarmState
 from rodin_watchd.core.kinds import Article
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.proof import Refusal, Settled, Since
-from rodin_watchd.core.refusals import FailedTries, InARow
+from rodin_watchd.core.pauses import TASK_LIMIT
+from rodin_watchd.core.proof import LOSSES, Refusal, Settled, Since, Traffic
+from rodin_watchd.core.refusals import BESIDE, LOOKED, FailedTries, InARow
+from rodin_watchd.core.waits import CALLS
 from rodin_watchd.model import Event, HookRun, Job, OwedCall, ServiceEvent, State, Transition
 
 # ---- What goes through ----------------------------------------------------------------------------------------------
@@ -48,16 +51,13 @@ MOVED_TO: Final = "moved_to"
 MOVED_FROM: Final = "moved_from"
 """The key of the mark that a copy carries until a service begins with it: where it was copied from."""
 
-SHARED_KEYS: Final = frozenset({"pause", "budget-day", "calls", MOVED_TO, MOVED_FROM})
+SHARED_KEYS: Final = frozenset({"pause", BUDGET_DAY, CALLS, TASK_LIMIT, BESIDE, LOOKED, LOSSES, MOVED_TO, MOVED_FROM})
 """The keys of what all roots of a store have in common; every other value is of one root. A change needs a migration."""
 
 TOO_OLD: Final = "The journal was restored or copied since this command was given: look at the job, then give it again."
 """The answer to a command that may have been carried out elsewhere, or before."""
 
 NO_META: Final[Mapping[str, Any]] = MappingProxyType({})
-
-Affordable: TypeAlias = Callable[[Mapping[str, Decimal], Sequence[Transition]], Sequence[Transition]]
-"""Chooses intents, given what was spent by top folder, in credits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +316,9 @@ class Purchases(Protocol):
     def refused_since(self, purchase: int) -> tuple[Refusal, ...]:
         """Return the submits after a purchase that were refused and are not known to have been free, oldest first."""
 
+    def refused_here(self, purchase: int) -> tuple[Refusal, ...]:
+        """Return those of them that are of this root's jobs."""
+
     def refused_of(self, fingerprint: str, dropped: str = "") -> tuple[Refusal, ...]:
         """Return the same of one content, of all times."""
 
@@ -326,7 +329,30 @@ class Purchases(Protocol):
         """Return how many submits of the account came to nothing, since the newest one that was charged."""
 
 
-class StoreReader(JobReader, HistoryReader, Purchases, Protocol):
+class Elsewhere(Protocol):
+    """What other roots have in the same store, whose daemons spend from the same account; nothing where a store has one root."""
+
+    def elsewhere(self) -> Sequence[Job]:
+        """Return the live jobs there that the bounds of the account are about.
+
+        At the vendor, held, refused lately, or promised credits. A root that nobody serves counts with what changed in the last
+        hour, and with what is held.
+        """
+
+    def live_elsewhere(self, fingerprints: Sequence[str], dropped: str) -> Job | None:
+        """Return a live job there that has this content, or for which the same was dropped."""
+
+    def place_elsewhere(self, job_id: str) -> str:
+        """Return where the root of a job is, HOST:FOLDER, "" for a job of this root."""
+
+    def meta_elsewhere(self, key: str) -> Sequence[Any]:
+        """Return the JSON values that the others have stored under a key."""
+
+    def traffic_elsewhere(self) -> Traffic:
+        """Return how often jobs moved there that are at the vendor, since the store was made."""
+
+
+class StoreReader(JobReader, HistoryReader, Purchases, Elsewhere, Protocol):
     """All that can be asked."""
 
     def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON was stored
@@ -335,10 +361,10 @@ class StoreReader(JobReader, HistoryReader, Purchases, Protocol):
     def served(self) -> ServedRoot | None:
         """Return the root with its lease, of a store that several daemons share; None of a journal, and of a root that nobody had."""
 
-    def may_be_sent(self) -> frozenset[str]:
+    def may_be_sent(self) -> Mapping[str, str]:
         """Return the jobs whose last bytes may still leave: a process was sending them that fell silent, and may live.
 
-        Nothing proves that they were not charged.
+        Nothing proves that they were not charged. By their ids the process, in JSON.
         """
 
     def gate(self, up_to: int | None = None) -> dict[GateKey, Pass]:
@@ -348,7 +374,7 @@ class StoreReader(JobReader, HistoryReader, Purchases, Protocol):
         """Return the number of the newest set that is held for approval, 0 without any; no number is given twice."""
 
     def newest_command(self, verb: str) -> int:
-        """Return the number of the newest command of this kind, answered or not, 0 without any."""
+        """Return the number of the newest command of this kind in all roots, answered or not, 0 without any."""
 
     def answer(self, command_id: int) -> dict[str, Any] | None:
         """Return the daemon's answer to a command, None while it is open."""
@@ -388,20 +414,15 @@ class Store(StoreReader, Protocol):
         nothing in it finds out whether the store can be written. The vendor's answer to a submit finds room on a full disk, too.
         """
 
-    def together(self) -> AbstractContextManager[None]:
+    def together(self, *, decides: bool = False) -> AbstractContextManager[None]:
         """Make all that is written within the context one transaction, durable when the context ends without an error.
+
+        `decides`: the transaction begins at once, so that no other daemon writes between what is read within the context and its
+        end: no two of them pay by the same credits, or take the same place at the vendor.
 
         What is read within it sees what was written. Nothing may be done outside of the store because of it before the end.
         Whatever is raised within it, or by its end (DiskError, JournalError, as of any writing call), leaves nothing of it
         stored. Not to be entered twice; the vendor's answers are committed without it, for they find room on a full disk.
-        """
-
-    def commit_affordable(
-        self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable
-    ) -> Sequence[Transition]:
-        """Make those intents durable that `affordable` chooses, given what was spent after a purchase; return them.
-
-        Reading, choosing and writing are one transaction: no two intents are paid by the same credits.
         """
 
     def set_meta(self, key: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
@@ -433,6 +454,9 @@ class Store(StoreReader, Protocol):
 
         Each is in the archive file. One that was changed since it was copied stays whole.
         """
+
+    def shared_now(self) -> float | None:
+        """Return the instant (UTC) by the clock that all daemons of the store share; None where there is one daemon alone."""
 
     @property
     def changes(self) -> int:

@@ -72,6 +72,7 @@ def assembled(
     """
     with contextlib.ExitStack() as stack:
         base = stack.enter_context(opened(config, clock, wait))
+        clock = base.clock
         load = stack.enter_context(hosting(config, PluginStart(safe_mode=safe_mode)))
         wake = Wake()
         messages, hosted = MessageQueue(wake), load()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -41,7 +41,9 @@ from rodin_watchd.core.pauses import Pause, Pauses, account_pauses, cleared, is_
 from rodin_watchd.core.proof import (
     BASELINE,
     GLANCE_AFTER_SECONDS,
+    INQUIRY,
     JUDGED,
+    LOSSES,
     NO_BASELINE,
     NOTHING_SINCE,
     OVERDUE,
@@ -49,6 +51,7 @@ from rodin_watchd.core.proof import (
     UNJUDGED,
     Baseline,
     Inquiry,
+    OngoingProof,
     Proof,
     Refusal,
     Settled,
@@ -73,14 +76,16 @@ from rodin_watchd.core.refusals import (
     held_often,
     judged_jobs,
     let_go,
+    of_this_root,
     outcomes,
     room,
     why_stopped,
 )
+from rodin_watchd.core.roots import process_in_words
 from rodin_watchd.core.stillness import Reason
-from rodin_watchd.core.store import Store
+from rodin_watchd.core.store import NO_META, Store
 from rodin_watchd.errors import Lane, Problem
-from rodin_watchd.model import Job, State, Transition
+from rodin_watchd.model import Job, ServiceEvent, State, Transition
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.jobs import JobStore
 
@@ -153,7 +158,17 @@ class Prover:
 
     `budget` says whether nobody else spends from the account (without that only refusals are looked into), and how long the
     vendor may take to book a charge; `account` names the account. `begun` is what the prover before a reload had begun, of this
-    account. Every method may raise DiskError: then nothing is known yet, and it may be called again.
+    account.
+
+    Daemons of several roots may spend from the account by one store. Each has a baseline of its own, and decides about the jobs of its
+    root; the sums are over the purchases of all. A reading proves something only if no submit of any root can be in it that the
+    sums do not know, and the other way round. Each submit is committed before its first byte leaves. So a reading counts
+    where, in a transaction that no other daemon can write into and that begins after the reading, nothing is being sent in any
+    root, and nothing has begun to be since before the reading was asked for: no newer purchase (a baseline), no move of a job
+    at the vendor (a proof). What was known before that may be older than the store: it can only show too much. While a proof
+    is under way the other daemons send nothing (`OngoingProof`); where one does all the same, the proof begins again.
+
+    Every method may raise DiskError: then nothing is known yet, and it may be called again.
     """
 
     def __init__(
@@ -186,6 +201,8 @@ class Prover:
         never = -math.inf if not store.newest_purchase() else clock.monotonic()
         self._sent_at = never if begun.sent_at is None else begun.sent_at
         self._traffic = job_store.traffic if begun.traffic is None else begun.traffic
+        self._others: Sequence[OngoingProof] = ()  # that daemons of other roots have under way
+        self._announced = store.meta(INQUIRY)
 
     @property
     def begun(self) -> Proving:
@@ -205,6 +222,15 @@ class Prover:
 
         One about refusals that looked free at the first glance may be put off by others for a while.
         """
+        return self._is_holding or self.is_held_up
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether a daemon of another root has such a proof under way."""
+        return any(one.holds for one in self._others)
+
+    @property
+    def _is_holding(self) -> bool:
         if self._inquiry is None:
             return False
         passed = not self._undecided and self._passed.issuperset(refusal.purchase for refusal in self._refused())
@@ -227,12 +253,12 @@ class Prover:
         return self._inquiry is None and not self._is_any(open_states)
 
     def _is_any(self, states: AbstractSet[State]) -> bool:
-        return any(job.state in states for job in self._job_store.jobs.values())
+        return any(job.state in states for job in self._job_store.everywhere)
 
     @property
     def judges(self) -> bool:
-        """Whether any refusal waits for its verdict."""
-        return bool(self._refused())
+        """Whether any refusal waits for its verdict, in any root."""
+        return bool(self._refused()) or any(one.judges for one in self._others)
 
     def judged_jobs(self) -> frozenset[str]:
         """Return the jobs that wait until it is known what their refusal cost: nothing is done to them meanwhile."""
@@ -241,9 +267,9 @@ class Prover:
         return frozenset(job.id for job in judged_jobs(self._refused(), self._job_store.jobs.values()))
 
     def _refused(self) -> tuple[Refusal, ...]:
-        """Return the refusals that were not looked into yet."""
+        """Return the refusals of this root's jobs that were not looked into yet."""
         after = min((self._judged, *(purchase - 1 for purchase in self._unjudged)))
-        refused = self._store.refused_since(after)
+        refused = self._store.refused_here(after)
         return tuple(one for one in refused if one.purchase > self._judged or one.purchase in self._unjudged)
 
     # ---- readings ---------------------------------------------------------------------------------------------------
@@ -276,21 +302,36 @@ class Prover:
         `exact`: whether the account has ever shown a part of a credit; `settled`: what `is_settled` was when it was asked for. Without
         that an own account's baseline of before is the better one: what was accepted since is known to be charged after it.
         """
-        if self._inquiry is None and (self._baseline is None or self.may_start):
+        if self._inquiry is not None:
+            return
+        with self._job_store.together(decides=True):
+            if self._job_store.sending or self._store.newest_purchase() != purchase:
+                return  # a daemon of another root buys meanwhile
+            if not (self._baseline is None or self.may_start):
+                return
             aged = self._ages.older_than(REFUND_SECONDS)
-            read = Baseline(self._account, balance, purchase, self._trusts, settled, aged)
+            read = Baseline(self._account, balance, purchase, self._trusts, settled, aged, self._losses)
             renewed = read if settled or not self._trusts else self._baseline or read
-            self._renew(renewed, self._looked(balance, exact=exact, settled=settled), [], {}, [])
+            doubts = self._renew(renewed, self._looked(balance, exact=exact, settled=settled))
+        self._baseline = renewed
+        self._report(doubts)
+
+    @property
+    def _losses(self) -> int:
+        return int(self._store.meta(LOSSES) or 0)
 
     def _renew(
         self,
         renewed: Baseline | None,
         looked: _Looked,
-        moves: Sequence[Transition],
-        meta: Mapping[str, Any],
-        settled: Sequence[Settled],
-    ) -> None:
-        """Commit a new baseline with what its reading says of the older verdicts, and with what else came of it."""
+        moves: Sequence[Transition] = (),
+        meta: Mapping[str, Any] = NO_META,
+        settled: Sequence[Settled] = (),
+    ) -> list[ServiceEvent]:
+        """Commit a new baseline with what its reading says of the older verdicts, and with what else came of it.
+
+        It is known here (`_baseline`), and what this returns is reported, when that is durable.
+        """
         now, moved = self._now(), {move.job.id for move in moves}
         doubted = [move for move in self._taken_back(looked, now) if move.job.id not in moved]
         stays = {move.job.id for move in doubted if awaits_word(move.job)}
@@ -302,12 +343,13 @@ class Prover:
         baseline = renewed.as_data() if renewed else None
         stored = {BASELINE: baseline, **looked.trust.as_meta(self._account), **meta}
         self._job_store.commit([*moves, *doubted], now, stored, settled=[*settled, *back], confirmed=looked.confirmed)
-        self._baseline = renewed
         if back and looked.unwatched:
-            message = unwatched_text(len(back), looked.unwatched)
-            self._job_store.report("balance-unwatched", message, now, subject="balance")
-        elif back:
-            self._job_store.report("balance-doubted", late_text(looked.trust), now, subject="balance")
+            return [ServiceEvent(now, "balance-unwatched", unwatched_text(len(back), looked.unwatched), "balance")]
+        return [ServiceEvent(now, "balance-doubted", late_text(looked.trust), "balance")] if back else []
+
+    def _report(self, events: Iterable[ServiceEvent]) -> None:
+        for event in events:
+            self._job_store.report(event.kind, event.message, event.at, subject=event.subject)
 
     def _taken_back(self, looked: _Looked, now: float) -> Iterator[Transition]:
         for job_id, purchases in looked.back.items():
@@ -318,7 +360,8 @@ class Prover:
 
     @property
     def _trust(self) -> Trust:
-        return Trust.of_meta(self._store.meta, self._account)
+        """What daemons of all roots know of the balance; what was shown to be free each remembers for itself."""
+        return Trust.of_meta(self._store.meta, self._account).with_others(self._store.meta_elsewhere, self._account)
 
     def _looked(self, balance: Decimal, *, exact: bool, settled: bool) -> _Looked:
         """Compare a reading while nothing of ours is open with the one before it. `settled`: as for `start_from`."""
@@ -348,25 +391,63 @@ class Prover:
     def inquire(self, chance: float, *, exact: bool) -> None:
         """Begin, go on with or end a proof. `exact`: whether the account has ever shown a part of a credit."""
         self._ages.look()
+        self._others = self._ongoing_elsewhere()
         if why := self._why_unfit():
-            self._renew(None, self._unwatched(why), [], {}, [])
+            doubts = self._renew(None, self._unwatched(why))
+            self._baseline = None
+            self._report(doubts)
+        if self._baseline is None:
+            self._baseline = self._baseline_elsewhere()
         self._note_sending()
         if self._trusts:
             self._look_for_held()
         else:
             self._look_for_no_held()
         self._look_for_refused()
-        if self._inquiry is None:
-            return
+        if self._inquiry is not None:
+            self._go_on(self._inquiry, chance, exact=exact)
+        self._announce()
+
+    def _baseline_elsewhere(self) -> Baseline | None:
+        """Return the newest baseline of another root: it is of the same account, and the sums are the same."""
+        oldest = min((refusal.purchase for refusal in self._refused()), default=math.inf)  # a later reading knows of it
+        found = map(Baseline.of_data, self._store.meta_elsewhere(BASELINE))
+        fit = (one for one in found if one.purchase < oldest and not self._why_not(one))
+        return max(fit, key=lambda one: one.purchase, default=None)
+
+    def _ongoing_elsewhere(self) -> Sequence[OngoingProof]:
+        found = map(OngoingProof.of_data, self._store.meta_elsewhere(INQUIRY))
+        return [one for one in found if one.account == self._account and self._now() < one.until_at]
+
+    def _announce(self) -> None:
+        """Let daemons of other roots know of a proof that their submits would disturb."""
+        ongoing = None
+        if self._inquiry is not None:
+            left_seconds = self._inquiry.overdue_at(self._settle_seconds) - self._monotonic()
+            until_at = self._now() + left_seconds
+            known = self._announced and self._announced["until_at"]
+            same = known is not None and abs(known - until_at) < 1.0
+            holds, judges = self._is_holding, bool(self._refused())
+            ongoing = asdict(OngoingProof(self._account, holds, judges, known if same else until_at))
+        if ongoing != self._announced and self._store.shared_now() is not None:  # else nobody reads it
+            self._store.set_meta(INQUIRY, ongoing)
+            self._announced = ongoing
+
+    def _go_on(self, inquiry: Inquiry, chance: float, *, exact: bool) -> None:
+        """Read when it is time, and conclude when all was read, or it takes too long."""
+        lasting = inquiry.lasting(self._reads_after())
+        self._inquiry = self._seen(lasting)
         now = self._monotonic()
-        is_open = self._is_any(AT_VENDOR)  # a task that fails may be paid back, which would hide a charge
-        lasting = self._inquiry.lasting(self._reads_after())
-        self._inquiry = lasting.seen(is_open=is_open, traffic=self._traffic, now=now)
         overdue = self._inquiry.is_overdue(now, self._settle_seconds)
         if self._baseline and self._inquiry.is_complete and self._inquiry.is_glance:
             self._glance(self._baseline, self._inquiry, exact=exact)
         elif self._inquiry.is_complete or overdue or self._baseline is None:
             self._conclude(self._inquiry, chance, exact=exact)
+
+    def _seen(self, inquiry: Inquiry) -> Inquiry:
+        """Return a proof with what is open at the vendor now: also a task, for one that fails may be paid back, which would hide a charge."""
+        traffic = self._job_store.traffic
+        return inquiry.seen(is_open=self._is_any(AT_VENDOR), traffic=traffic, now=self._monotonic())
 
     def _note_sending(self) -> None:
         """Note when a submit was under way last: until its end was seen, also where it began after the last look."""
@@ -394,23 +475,25 @@ class Prover:
 
         Durable, before anything is bought: whoever goes back to that account later has bought elsewhere meanwhile.
         """
-        baseline = self._baseline
-        if baseline is None:
+        if self._baseline is None:
             return "The balance of before is not known any more" if self._trust.freed else ""
+        return self._why_not(self._baseline)
+
+    def _why_not(self, baseline: Baseline) -> str:
         if baseline.account != self._account:
             return "Another API key or address is used, which may be another account's"
         if self._trusts and not baseline.sole:
             return "Others may have spent from the account"
-        if any(job.state is State.HELD and is_disputed(job) for job in self._job_store.jobs.values()):
+        if baseline.losses != self._losses:
+            return "Submits are missing in the store"
+        if any(job.state is State.HELD and is_disputed(job) for job in self._job_store.everywhere):
             return "A task is disputed, so it is not known which set each charge is for"
         return ""
 
     def _look_for_held(self) -> None:
         """Begin an inquiry if the balance knows about any held job; end one that no held job needs any more."""
         held = frozenset(job.id for job in self._job_store.jobs.values() if job.state is State.HELD)
-        held -= (
-            self._store.may_be_sent()
-        )  # a balance that shows no charge proves nothing while the bytes may still leave
+        held -= self._store.may_be_sent().keys()  # no balance proves anything about bytes that may still leave
         if held == self._held or self._baseline is None:
             return
         undecided = bool(held & self._since(self._baseline).undecided) if held else False
@@ -418,6 +501,9 @@ class Prover:
             message = "A submit's answer was lost: the balance is read to find out whether it was charged."
             self._job_store.report("inquiry", message, self._now(), subject="balance")
             self._inquiry = self._inquiry or Inquiry(self._monotonic())
+        elif undecided and self._inquiry and held - self._held:
+            # It joins, and what was read before may be older than its last bytes: a silent process has sent until it ended.
+            self._inquiry = replace(self._inquiry, quiet_at=None, readings=())
         elif not undecided and self._undecided:
             self._job_store.report("inquiry-ended", "A person has decided.", self._now(), subject="balance")
             self._inquiry = None  # begun again, if there are refusals to look into
@@ -430,7 +516,10 @@ class Prover:
         """
         if self._baseline and self._baseline.sole:
             looked = self._unwatched("Others may spend from the account now")
-            self._renew(replace(self._baseline, sole=False), looked, [], {}, [])
+            shared = replace(self._baseline, sole=False)
+            doubts = self._renew(shared, looked)
+            self._baseline = shared
+            self._report(doubts)
         if self._undecided:
             message = "Others may spend from the account now, so the balance proves nothing about a lost answer: a person decides."
             self._job_store.report("inquiry-ended", message, self._now(), subject="balance")
@@ -456,7 +545,22 @@ class Prover:
         return self._store.purchases_since(baseline.purchase, baseline.aged_event)
 
     def _conclude(self, inquiry: Inquiry, chance: float, *, exact: bool) -> None:
-        """Commit the verdicts with the new baseline, in one transaction."""
+        """Commit the verdicts with the new baseline, in one transaction, if no submit has begun in any root meanwhile."""
+        with self._job_store.together(decides=True):
+            seen = self._seen(inquiry)
+            judged_now = self._judge(inquiry, chance, exact=exact) if seen == inquiry else None
+        if judged_now is None:
+            self._inquiry = seen
+            return
+        self._baseline, self._judged, self._unjudged, found = judged_now
+        self._inquiry, self._undecided = None, False
+        self._glanced = self._passed = frozenset()
+        self._report(found)
+
+    def _judge(
+        self, inquiry: Inquiry, chance: float, *, exact: bool
+    ) -> tuple[Baseline | None, int, frozenset[int], list[ServiceEvent]]:
+        """Commit the verdicts; return the new baseline, the newest purchase, those that are not judged with them, and what to report."""
         now, newest = self._now(), self._store.newest_purchase()
         baseline, looked = self._baseline, self._unwatched("The balance could not be read for too long")
         since = self._since(baseline) if baseline else NOTHING_SINCE
@@ -468,8 +572,9 @@ class Prover:
             answers = judged(baseline, since, inquiry.readings, exact=exact, doubt=doubt)
             sole = self._trusts
             refusals = refusals_judged(baseline, since, inquiry.readings, exact=exact, sole=sole, doubt=doubt)
+            refusals = of_this_root(refusals, since.refused, self._store.refused_here(0))
             aged = self._ages.older_than(REFUND_SECONDS)
-            renewed = Baseline(self._account, inquiry.readings[-1], newest, sole, aged_event=aged)
+            renewed = Baseline(self._account, inquiry.readings[-1], newest, sole, aged_event=aged, losses=self._losses)
         lost = [
             job for job in self._job_store.jobs.values() if self._undecided and job.id in since.undecided & self._held
         ]
@@ -478,16 +583,13 @@ class Prover:
         freed = self._freed(moves, lost, answers, refused, refusals)
         newest_event = self._store.newest_event()
         looked = replace(looked, trust=looked.trust.with_freed(freed, newest_event, self._settle_seconds))
-        sending = [job.id for job in self._job_store.jobs.values() if job.state in SENDING]
-        unjudged = frozenset(self._store.open_of(sending))  # each may be refused later than a newer one
+        unjudged = frozenset(self._store.open_of(self._job_store.sending))  # each may be refused later than a newer one
         meta = {JUDGED: newest, UNJUDGED: sorted(unjudged)}
-        self._renew(renewed, looked, moves, meta, outcomes(refused, refusals))
+        found = self._renew(renewed, looked, moves, meta, outcomes(refused, refusals))
         for proof in dict.fromkeys(([answers] if lost else []) + ([refusals] if refused else [])):
             if lost or proof.verdict is not Verdict.NOT_CHARGED:
-                self._job_store.report("inquiry-ended", proof.reason, now, subject="balance")
-        self._inquiry, self._judged, self._undecided = None, newest, False
-        self._unjudged = unjudged
-        self._glanced = self._passed = frozenset()
+                found.append(ServiceEvent(now, "inquiry-ended", proof.reason, "balance"))
+        return renewed, newest, unjudged, found
 
     def _freed(
         self,
@@ -513,7 +615,7 @@ class Prover:
             yield from concluded(job, proof, now, chance, bound=reached)
 
     def _in_a_row(self) -> InARow:
-        return counted(self._store.in_a_row(), self._job_store.jobs.values())
+        return counted(self._store.in_a_row(), self._job_store.everywhere)
 
     def _of_refused(self, refused: Sequence[Refusal], proof: Proof, now: float) -> list[Transition]:
         """Return what becomes of the jobs that were refused, and of older ones when a bound of the account is reached."""
@@ -551,13 +653,30 @@ class Prover:
     def reasons(self) -> list[Reason]:
         """Return what people must know."""
         doubted = [Reason(text, plain="") for text in notice(self._trust, self._settle_seconds)]
-        if not self.holds_submits:
-            return doubted
+        doubted += self._of_silent_processes()
+        if not self._is_holding:
+            return [*([Reason(PROOF_ELSEWHERE, plain=PROOF_IN_SHORT)] if self.is_held_up else []), *doubted]
         lost = "A submit's answer was lost: nothing is submitted until the balance shows whether it was charged."
         refused = "The vendor refused a set: nothing is submitted until the balance shows whether it was charged."
         return [Reason(lost if self._undecided else refused, plain=PROOF_IN_SHORT), *doubted]
 
+    def _of_silent_processes(self) -> Iterator[Reason]:
+        """Yield which jobs the balance cannot decide yet: a process that fell silent may still send their last bytes."""
+        silent: dict[str, list[str]] = {}
+        for job_id, process in self._store.may_be_sent().items():
+            silent.setdefault(process_in_words(process), []).append(job_id)
+        for process, jobs in sorted(silent.items()):
+            text = (
+                f"{process} fell silent while it submitted {', '.join(sorted(jobs))}, and may still send it. End that process, and start "
+                "its service again: then the balance shows whether it was charged. Or decide yourself: `rodin-watchd resolve JOB`."
+            )
+            yield Reason(text, plain=_SILENT_IN_SHORT)
 
+
+_SILENT_IN_SHORT: Final = "A set waits until it is known whether it was paid for: the machine that sent it does not answer. Tell the person who runs the service."
+PROOF_ELSEWHERE: Final = (
+    "The service of another root finds out by the balance whether a set was charged: nothing is submitted meanwhile."
+)
 PROOF_IN_SHORT: Final = (
     "Nothing is sent at the moment: the service first finds out whether the vendor charged for a set that it refused or did not "
     "answer. That takes some minutes, then it continues by itself. You need do nothing."
@@ -664,19 +783,21 @@ class AccountBalance:
         Takes no more of the intents than there may be submits: each costs questions to the store, whose answers may make fewer of them.
         """
         left, chosen = self._left(), list[Transition]()
-        while self._room(sending + len(chosen)) > 0 and (intent := next(intents, None)):
-            if self._room(sending + len(chosen)) > 0 and (left is None or intent.job.listed <= left):
+        while self.room(sending + len(chosen)) > 0 and (intent := next(intents, None)):
+            if self.room(sending + len(chosen)) > 0 and (left is None or intent.job.listed <= left):
                 left = None if left is None else left - intent.job.listed
                 chosen.append(intent)
         return chosen
 
-    def _room(self, sending: int) -> int:
-        jobs = self._job_store.jobs.values()
-        return room(counted(self._store.in_a_row(), jobs), sending, judging=self._prover.judges)
+    def room(self, sending: int) -> int:
+        """Return how many more submits may begin while so many of this root are under way."""
+        in_a_row = counted(self._store.in_a_row(), self._job_store.everywhere)
+        sending += sum(job.state in SENDING for job in self._job_store.elsewhere)
+        return room(in_a_row, sending, judging=self._prover.judges)
 
     def stopped(self, pauses: Pauses) -> Pauses:
         """Return the pauses with one of the submits that a person has to end, while the vendor refuses too much."""
-        jobs = self._job_store.jobs.values()
+        jobs = list(self._job_store.everywhere)
         why = why_stopped(counted(self._store.in_a_row(), jobs), jobs)
         return until_decided(pauses, why, self._now())
 
@@ -725,7 +846,7 @@ class AccountBalance:
         return is_stale(purchases + is_low, self._monotonic() - self._asked_at)
 
     def _sending(self) -> int:
-        return sum(job.state in SENDING for job in self._job_store.jobs.values())
+        return len(self._job_store.sending)
 
     def _must_submit(self) -> bool:
         return any(self._to_buy())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from decimal import Decimal
 from typing import Final
@@ -25,7 +25,7 @@ from rodin_watchd.core.budget import (
 from rodin_watchd.core.health import Standstill
 from rodin_watchd.core.kinds import Article
 from rodin_watchd.core.machine import LOSS, SUBMITS, Loss
-from rodin_watchd.core.proof import BASELINE
+from rodin_watchd.core.proof import LOSSES
 from rodin_watchd.core.stillness import Reason
 from rodin_watchd.core.store import COPIED_AT, Store
 from rodin_watchd.core.waits import CALLS, RateBudget
@@ -53,9 +53,9 @@ class BudgetDay:
         self._store = store
         self._clock = clock
         self._offset = clock.now() - clock.monotonic()
-        known = store.meta(BUDGET_DAY)
-        self._stored = Day(*known) if known else None
+        self._stored = self.stored()
         self._day = self._stored and self._stored.found(clock.now())
+        self._moved = 0.0  # by others, and not seen by this one's clock yet; seconds
 
     def today(self) -> Day:
         """Return the day; what changed is made durable first. To be asked for in each tick, so that no step is missed.
@@ -64,14 +64,37 @@ class BudgetDay:
         """
         now = self._clock.now()
         offset = now - self._clock.monotonic()
-        # Where the clock was set or adjusted, the day moves with it: its age stays true.
-        before = self._day and self._day.moved(offset - self._offset)
-        day = day_of(before, now, self.zone, self._store.newest_purchase())
-        if _differs(day, self._stored):
-            self._store.set_meta(BUDGET_DAY, day)
-            self._stored = day
-        self._offset, self._day = offset, day
+        known = self.stored()
+        day, moved = self._day_at(known, now, offset)
+        if _differs(day, known):
+            with self._store.together(decides=True):  # no two daemons begin it after different purchases
+                known = self.stored()
+                day, moved = self._day_at(known, now, offset)
+                self._store.set_meta(BUDGET_DAY, day)
+            known = day
+        self._offset, self._day, self._stored, self._moved = offset, day, known, moved
         return day
+
+    def _day_at(self, known: Day | None, now: float, offset: float) -> tuple[Day, float]:
+        """Return the day as it goes on from what is stored, and by how much others have moved it more than this daemon's clock.
+
+        Where the clock was set or adjusted, the day moves with it: its age stays true. Daemons that share a store share its clock, and
+        each of them sees when that is set: the first one moves the day.
+        """
+        before, ahead = self._day, self._moved
+        if known is not None and known != self._stored:
+            is_same = before is not None and before.after_purchase == known.after_purchase
+            ahead = ahead + known.began_at - before.began_at if before and is_same else 0.0
+            before = known
+        step = offset - self._offset
+        done = min(max(step, 0.0), max(ahead, 0.0)) + max(min(step, 0.0), min(ahead, 0.0))
+        going_on = before and before.moved(step - done)
+        return day_of(going_on, now, self.zone, self._store.newest_purchase()), ahead - done
+
+    def stored(self) -> Day | None:
+        """Return the day as the store has it: within a transaction that decides, what all daemons go by."""
+        known = self._store.meta(BUDGET_DAY)
+        return Day(*known) if known else None
 
     def next_at(self) -> float:
         """Return when (UTC) the next day begins if nobody sets the clock; writes nothing."""
@@ -82,12 +105,15 @@ class BudgetDay:
         """Count submits that are missing in the journal as spent today, and note that there were `submits` in all, and the loss.
 
         One transaction, with the end of what shows that the journal is older (the mark of a backup): a crash counts nothing
-        twice. What was counted before in this day stays. The baseline goes: nobody knows what was bought since. Raises DiskError.
+        twice. What was counted before in this day stays. All baselines go: nobody knows what was bought since. Raises DiskError.
         """
         today = self.today()
-        day = today._replace(lost=today.lost + count)
-        known = {BUDGET_DAY: day, SUBMITS: submits} | ({LOSS: loss} if loss else {})
-        self._store.commit((), day.seen_at, {COPIED_AT: None, BASELINE: None, **known})
+        with self._store.together(decides=True):
+            before = self.stored() or today
+            day = before._replace(lost=before.lost + count)
+            losses = int(self._store.meta(LOSSES) or 0) + max(count, 1)
+            known = {BUDGET_DAY: day, LOSSES: losses, SUBMITS: submits} | ({LOSS: loss} if loss else {})
+            self._store.commit((), day.seen_at, {COPIED_AT: None, **known})
         self._day = self._stored = day
 
 
@@ -156,23 +182,15 @@ class Budget:
 
     def _left(self, spent: Mapping[str, Decimal], today: Day) -> Allowance:
         """Return what is left of the day."""
-        kept = promised(self._job_store.jobs.values(), self._store.price) if self._caps.any else {}
+        kept = promised(self._job_store.everywhere, self._store.price) if self._caps.any else {}
         return Allowance(self._caps, spent, self._store.price, today.lost_credits(self._store.dearest), kept)
 
-    def buy(self, intents: Sequence[Transition]) -> list[Job]:
-        """Make those intents durable that are within the budget; return their jobs."""
-        if not intents:
-            return []
-        today = self._day.today()
-
-        def affordable(spent: Mapping[str, Decimal], intents: Sequence[Transition]) -> Sequence[Transition]:
-            return self._left(spent, today).affordable(intents)
-
-        if not self._caps.any:
-            self._job_store.commit(intents, self._now())
-            return [intent.job for intent in intents]
-        bought = self._job_store.commit_affordable(intents, self._now(), today.after_purchase, affordable)
-        return [intent.job for intent in bought]
+    def affordable(self, intents: Sequence[Transition]) -> Sequence[Transition]:
+        """Return the intents that are within the budget, in their order; within a transaction that decides (`JobStore.together`)."""
+        if not (self._caps.any and intents):
+            return intents
+        today = self._day.stored() or Day(0.0, 0)
+        return self._left(self._store.spent_in_day(today.after_purchase), today).affordable(intents)
 
     def put_off(self, jobs: Iterable[Job]) -> None:
         """Note on each job that is to be sent whether and why it waits for another day."""
@@ -212,12 +230,17 @@ class Budget:
 
 
 class CallBudget:
-    """Bounds the calls an account makes, over reloads, crashes and restarts."""
+    """Bounds the calls an account makes, over reloads, crashes and restarts.
+
+    Where several daemons share a store, each call is taken out of one budget there, by the server's clock: what is known of it
+    between two calls of `take` is only a guess.
+    """
 
     def __init__(self, store: Store, monotonic: Callable[[], float], rate: RateBudget) -> None:
         self._store = store
         self._monotonic = monotonic
-        noted = store.meta(CALLS)
+        self._is_shared = store.shared_now() is not None
+        noted = None if self._is_shared else store.meta(CALLS)
         self._noted_at = -math.inf if noted is None else float(noted)
         self._rate = rate.resumed(self._noted_at, monotonic())
 
@@ -231,12 +254,30 @@ class CallBudget:
         """How long the next call has to wait; 0 when it may go now."""
         return self._rate.wait_seconds(self._monotonic())
 
-    def spend(self, calls: int) -> None:
-        """Count calls that are about to be made. Raises DiskError: then none is counted, and none may be made."""
+    def take(self, calls: int) -> int:
+        """Count calls that are about to be made, and return how many of them may be: fewer where other daemons were faster.
+
+        Raises DiskError: then none is counted, and none may be made.
+        """
         if not calls:
-            return
+            return 0
+        if self._is_shared:
+            return self._take_shared(calls)
         rate = self._rate.spend(self._monotonic(), calls)
         if rate.full_at > self._noted_at:
             self._store.set_meta(CALLS, rate.noted_at)
             self._noted_at = rate.noted_at
         self._rate = rate
+        return calls
+
+    def _take_shared(self, calls: int) -> int:
+        with self._store.together(decides=True):
+            now = self._store.shared_now() or 0.0
+            noted = self._store.meta(CALLS)
+            rate = self._rate.resumed(-math.inf if noted is None else float(noted), now)
+            taken = min(calls, rate.available(now))
+            if taken:
+                rate = rate.spend(now, taken)
+                self._store.set_meta(CALLS, rate.full_at)
+        self._rate = replace(rate, full_at=self._monotonic() + rate.full_at - now)
+        return taken

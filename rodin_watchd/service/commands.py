@@ -143,18 +143,27 @@ class Commands:
             ACCEPT: self._accept,
         }
         self._seen: tuple[int, int] | None = None
+        self._looked_at: tuple[int, int] | None = None
         self.paused = bool(store.meta(PAUSE))
         self.awaited: frozenset[str] = frozenset()
         self.approvals = 0
 
     def take(self, busy: AbstractSet[str]) -> None:
         """Carry out and answer the commands; a `cancel` of a job that is `busy` waits for a later call."""
-        outside = self._store.changed_outside()
+        outside = self.look()
         if outside == self._seen and not self.awaited:
             return
         waits = (self._carry_out(command, busy) for command in self._store.open_commands())
         self.awaited = frozenset(filter(None, waits))
         self._seen = outside
+
+    def look(self) -> tuple[int, int]:
+        """Learn what others have written, also whether a person has paused the service at another root; return what it changes with."""
+        outside = self._store.changed_outside()
+        if outside != self._looked_at:
+            self.paused = bool(self._store.meta(PAUSE))
+            self._looked_at = outside
+        return outside
 
     def _carry_out(self, command: Command, busy: AbstractSet[str]) -> str:
         """Carry out a command and answer it; or return the id of the job that has to end its step first."""
@@ -193,7 +202,7 @@ class Commands:
     def _pause(self, command: Command) -> str:
         now, found = self._now(), "Paused: nothing is taken or submitted."
         self._job_store.commit([], now, {PAUSE: {"number": command.id, "at": now}}, CommandReply(command.id, found))
-        self.paused = True
+        self.paused = True  # at once; daemons of other roots learn of it with their next look
         return found
 
     def _resume(self, command: Command) -> str:

@@ -133,6 +133,7 @@ class Daemon:
         parts.dispatcher.settle_open_submits()
         before = (parts.commands.paused, parts.commands.approvals)
         parts.commands.take(parts.pool.busy)  # before an upload is allowed to end: it may be the one to be canceled
+        parts.dispatcher.look_elsewhere()
         if parts.dispatcher.take_messages(self.why_drop, parts.notifier.take):
             parts.wake()  # the rest in the next tick, at once
         # Again: some commands wait for a step to end, and its outcome may just have come.
@@ -184,6 +185,7 @@ class Daemon:
     def _why_drop_all(self) -> str:
         try:
             self.parts.standing.confirm()  # the last moment before money is spent
+            self.parts.commands.look()
         except DiskError as error:  # it is not known whether the folders are still ours
             return error.message
         if self._stopping:

@@ -26,6 +26,7 @@ from rodin_watchd.core.notifications import Notice
 from rodin_watchd.core.pauses import (
     LANES,
     PAUSES,
+    SAID_TO_ACCOUNT,
     TASK_LIMIT,
     BackoffLimits,
     Pauses,
@@ -36,11 +37,13 @@ from rodin_watchd.core.pauses import (
     after_unknown,
     due_jobs,
     ended,
+    left_to_others,
     limit_passed,
     limit_refused,
     of_submits,
     renewed,
     stored_pauses,
+    with_others,
     without_idle,
 )
 from rodin_watchd.core.proof import Settled
@@ -59,7 +62,6 @@ from rodin_watchd.errors import (
     Scope,
     SubmitCountError,
     TaskLimitError,
-    ThrottledError,
     UnknownCodeError,
 )
 from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, State, Step, Transition, Unknown
@@ -137,13 +139,21 @@ class Dispatcher:
         self._account = money.account
         self._pauses = money.pauses
         self._task_limit = money.task_limit
+        self._of_others: Sequence[Pauses] = ()  # what daemons of other roots have paused, as it was at the last look
         self._found = self._pauses if progress.found is None else progress.found
         self.failed = progress.failed
 
     @property
     def pauses(self) -> Pauses:
-        """What stands still; always as the store has it."""
-        return self._pauses
+        """What stands still: what this daemon has paused, always as the store has it, and what others have found about the account."""
+        if not self._of_others:
+            return self._pauses
+        return with_others(self._pauses, self._of_others, self._clock.now())
+
+    def look_elsewhere(self) -> None:
+        """Learn what daemons of other roots have found out about the account. To be called in each tick. Raises DiskError."""
+        self._task_limit = self._job_store.task_limit(self._account.name)
+        self._of_others = self._job_store.pauses_elsewhere(self._account.name)
 
     @property
     def progress(self) -> Progress:
@@ -203,7 +213,8 @@ class Dispatcher:
         moves = [machine.answered(job, new) for job, new in answers if job.answer != new]
         self._commit_outcomes(moves, now, self._pauses)
         finished, left = list[tuple[StepFinished, Decided]](), list[StepFinished]()
-        with self._pauses_together():
+        staged = any(jobs[step.job_id].state is State.CLAIMED for step in steps)  # in no other root at the same time
+        with self._pauses_together(decides=staged):
             for step in steps:
                 if found := self._finish(self._job_store.jobs[step.job_id], step.outcome, now):
                     finished.append((step, found))
@@ -215,14 +226,14 @@ class Dispatcher:
         return left
 
     @contextlib.contextmanager
-    def _pauses_together(self) -> Iterator[None]:
+    def _pauses_together(self, *, decides: bool) -> Iterator[None]:
         """Make moves, and the pauses that they cause, durable in one transaction; where it fails, nothing of it is known.
 
         What is paused is reported at its end: a reader of the log may kill the service at once, and the pause has to be durable.
         """
         before, limit = self._pauses, self._task_limit
         try:
-            with self._job_store.together():
+            with self._job_store.together(decides=decides):
                 yield
         except BaseException:
             self._pauses, self._task_limit = before, limit
@@ -312,10 +323,12 @@ class Dispatcher:
         if not isinstance(outcome, Done) or not (other := self._job_store.holder_of_task(outcome.job)):
             return outcome
         other = self._job_store.jobs.get(other.id, other)
-        message = f"The vendor answered with the task of “{printable(other.title)}” (job {other.id}, {other.state})."
+        root = self._job_store.place_elsewhere(other)
+        which = f"job {other.id} of {printable(root)}" if root else f"job {other.id}"
+        message = f"The vendor answered with the task of “{printable(other.title)}” ({which}, {other.state})."
         if self._job_store.had_task_before(other, job):
             return Unknown(OutcomeUnknownError(message).problem)
-        if machine.may_be_disputed(other):
+        if machine.may_be_disputed(other) and not root:  # only its own daemon moves it
             if other.id in self._pool.busy:
                 return None
             self._job_store.commit([machine.dispute(other, job, now)], now)
@@ -410,7 +423,7 @@ class Dispatcher:
         return problem.code == UnknownCodeError.code and not self._suspects.are_several(job.id)
 
     def _others_at_vendor(self, job: Job) -> int:
-        return sum(machine.takes_place(other) for other in self._job_store.jobs.values() if other.id != job.id)
+        return sum(machine.takes_place(other) for other in self._job_store.everywhere if other.id != job.id)
 
     def _with_limit(self, job: Job, outcome: Outcome, now: float) -> TaskLimit | None:
         """Return what is known of how many tasks the vendor runs at once, after what came of a step."""
@@ -418,8 +431,8 @@ class Dispatcher:
         if isinstance(outcome, Retry) and outcome.problem.code == TaskLimitError.code:
             return limit_refused(limit, self._account.name, self._others_at_vendor(job), now)
         if isinstance(outcome, Done) and job.state in machine.SENDING:
-            jobs = self._job_store.jobs.values()
-            return limit_passed(limit, 1 + sum(other.state is State.SUBMITTED for other in jobs), now)
+            others = self._job_store.everywhere
+            return limit_passed(limit, 1 + sum(other.state is State.SUBMITTED for other in others), now)
         return limit
 
     def _take_balance(self, answer: Decimal | Problem) -> None:
@@ -466,7 +479,7 @@ class Dispatcher:
             self._job_store.report("resumed", f"{over.message} This has ended.", now, subject=lane, code=over.code)
 
     def _is_own(self, job: Job, step: Step, lane: Lane, problem: Problem) -> bool:
-        if problem.code in _SAID_TO_ACCOUNT:  # whichever job happens to hear it
+        if problem.code in SAID_TO_ACCOUNT:
             return False
         if problem.code == NoCreditsError.code and self._account.is_empty:  # that is reason enough
             return False
@@ -512,9 +525,8 @@ class Dispatcher:
         spends = submits and not self._account.holds_submits(self.pauses)
         now = self._clock.now()
         allowance = self._budget.allowance if any(map(_to_send, self._job_store.jobs.values())) else UNLIMITED
-        places = self._task_limit.places(now) if self._task_limit else self._places
         limits = BackoffLimits(
-            min(places, self._places),
+            self._most_at_vendor(now) - sum(map(machine.takes_place, self._job_store.elsewhere)),
             self._calls.available,
             self._pool.free,
             spends,
@@ -536,10 +548,35 @@ class Dispatcher:
         )
         payable = self._account.payable(intents, sending)
         others = [job for job in due if not _to_send(job)]
-        self._calls.spend(len(payable) + sum(Lane.API in LANES[machine.step_of(job)] for job in others))
-        for job in (*others, *self._bought(payable, now)):
+        calling = [job.id for job in others if Lane.API in LANES[machine.step_of(job)]]
+        taken = self._calls.take(len(calling) + len(payable))
+        too_many = frozenset(calling[taken:])
+        bought = self._bought(payable[: max(taken - len(calling), 0)], sending, now)
+        self._want_place(None if bought else self._oldest_without_place(jobs, limits, now, sending))
+        for job in (*(job for job in others if job.id not in too_many), *bought):
             self._suspects.begin(job.id)
             self._pool.hand_out(self._job_store.jobs[job.id])
+
+    def _oldest_without_place(self, jobs: Sequence[Job], limits: BackoffLimits, now: float, sending: int) -> Job | None:
+        """Return the first job that would be sent if the jobs of all roots left a place; None also where those of this root take all."""
+        elsewhere = sum(map(machine.takes_place, self._job_store.elsewhere))
+        if not elsewhere or (self._account.room(sending) > 0 and self._free_places(now) > 0):
+            return None
+        ample = due_jobs(
+            jobs, self._pool.busy, self.pauses, replace(limits, at_vendor=limits.at_vendor + elsewhere), now
+        )
+        return next(filter(_to_send, ample), None)
+
+    def _want_place(self, job: Job | None) -> None:
+        since_at = None if job is None else job.created_at
+        self._job_store.want_place(self._account.name, since_at, self._clock.now())
+
+    def _free_places(self, now: float) -> int:
+        return self._most_at_vendor(now) - sum(map(machine.takes_place, self._job_store.everywhere))
+
+    def _most_at_vendor(self, now: float) -> int:
+        """Return how many tasks may be at the vendor, of all roots."""
+        return min(self._places, self._task_limit.places(now)) if self._task_limit else self._places
 
     def _awaiting(self, *, submits: bool) -> Mapping[str, int]:
         """Return by job that is ready how many others of its set it waits for. `submits`: whether money may be spent."""
@@ -563,21 +600,38 @@ class Dispatcher:
             elif content == job.fingerprint or not self._job_store.live_twin(job):
                 yield replace(job, fingerprint=content)
 
-    def _bought(self, intents: Sequence[Transition], now: float) -> list[Job]:
+    def _bought(self, intents: Sequence[Transition], sending: int, now: float) -> list[Job]:
         """Make the intents durable that may be paid; where their submits could not be counted, pause the submits."""
+        if not intents:
+            return []
         try:
-            if intents:
-                self._submits.prepare(self._job_store.submits)
-            return self._budget.buy(intents)
+            self._submits.prepare(self._job_store.submits)
         except SubmitCountError as error:
             self._pause(error.problem, now)
             return []
+        # Daemons of other roots buy as well: what is left for this one is decided in the transaction that takes it.
+        with self._job_store.together(decides=True):
+            placed = self._account.payable(self._placed(intents, sending, now), sending)
+            chosen = self._budget.affordable(placed)
+            self._job_store.commit(chosen, now)
+        return [intent.job for intent in chosen]
+
+    def _placed(self, intents: Sequence[Transition], sending: int, now: float) -> Iterator[Transition]:
+        """Yield the intents for which there is a place, also next to older sets of other roots; a job that is found in `uploading` has one."""
+        wanted, name = self._job_store.places_wanted_elsewhere(), self._account.name
+        places = self._free_places(now)
+        room = self._account.room(sending) if wanted else len(intents)
+        for intent in intents:
+            is_new = self._job_store.jobs[intent.job.id].state is State.STAGED
+            if not is_new or min(places, room) > left_to_others(wanted, name, intent.job, now):
+                places -= is_new
+                room -= is_new
+                yield intent
 
     def _ask_balance(self, *, submits: bool) -> None:
         """Ask for the account's credits, if that is worth a call now."""
         can = self._pool.free > 0 and self._calls.available > 0 and BALANCE not in self._pool.busy
-        if can and self._account.wants_balance(self.pauses, submits=submits):
-            self._calls.spend(1)
+        if can and self._account.wants_balance(self.pauses, submits=submits) and self._calls.take(1):
             self._account.ask()
             self._pool.ask_balance()
 
@@ -606,7 +660,7 @@ class Dispatcher:
     @property
     def _unpaid_lanes(self) -> frozenset[Lane]:
         """The lanes that the account has stopped. What the run before was refused may be paid by now: it is tried once more."""
-        stopped = {lane: pause for lane, pause in self._pauses.items() if pause.problem.fault is Fault.ACCOUNT}
+        stopped = {lane: pause for lane, pause in self.pauses.items() if pause.problem.fault is Fault.ACCOUNT}
         return frozenset(lane for lane, pause in stopped.items() if self._found.get(lane) != pause)
 
     @property
@@ -655,9 +709,6 @@ def _decided_together(messages: Iterable[object]) -> Sequence[StepFinished]:
 def _drop(requests: Sequence[Closing], error: UploadDroppedError) -> None:
     for request in requests:
         request.reply.set_exception(error)
-
-
-_SAID_TO_ACCOUNT: Final = frozenset({ThrottledError.code, TaskLimitError.code, UnknownCodeError.code})
 
 
 def _alone(outcome: Retry) -> Retry:

@@ -7,6 +7,8 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any
 
 from rodin_watchd.core import machine
@@ -32,10 +34,20 @@ from rodin_watchd.core.notifications import (
     end_of,
     noticed,
 )
-from rodin_watchd.core.proof import NO_TRAFFIC, Settled
+from rodin_watchd.core.pauses import (
+    PAUSES,
+    PLACE_WANTED,
+    TASK_LIMIT,
+    Pauses,
+    PlaceWanted,
+    TaskLimit,
+    place_wanted,
+    remembered_pauses,
+)
+from rodin_watchd.core.proof import NO_TRAFFIC, Settled, Traffic
 from rodin_watchd.core.refusals import BESIDE, MOST_DOCUMENTED, MOST_FOR_A_SET
 from rodin_watchd.core.schedule import vendor_seconds
-from rodin_watchd.core.store import NO_META, SILENT, Affordable, Announcer, Beside, CommandReply, Store
+from rodin_watchd.core.store import NO_META, SILENT, Announcer, Beside, CommandReply, Store
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError, Lane, Problem
 from rodin_watchd.log_lines import NOBODY, LogValue, fields, fields_of_plugin, fields_of_problem
 from rodin_watchd.model import Entry, Job, ServiceEvent, Signature, State, Transition
@@ -89,7 +101,7 @@ class JobStore:
         )
         events = store.service_events(_NEWEST_EVENTS, kinds=NOTICE_KINDS)
         self.notices: Notices = all_noticed(reversed(list(events)))  # what people were given notice of, until it ends
-        self.traffic = NO_TRAFFIC  # of the jobs at the vendor, since this store was opened
+        self._traffic = NO_TRAFFIC  # of this root's jobs at the vendor, since this store was opened
         self.look_for_loss()
 
     def announce_to(self, announcer: Announcer) -> None:
@@ -101,6 +113,27 @@ class JobStore:
         found = self._store.meta(LOSS)
         self.loss: Loss | None = Loss(*found) if found else None
 
+    def pauses_elsewhere(self, account: str) -> Sequence[Pauses]:
+        """Return what daemons of other roots have paused that spend from this account."""
+        stored = self._store.meta_elsewhere(PAUSES)
+        return [remembered_pauses(one, account) for one in stored if one["account"] == account]
+
+    def places_wanted_elsewhere(self) -> Sequence[PlaceWanted]:
+        """Return which sets of other roots wait for a place at the vendor."""
+        return [PlaceWanted.of_data(one) for one in self._store.meta_elsewhere(PLACE_WANTED)]
+
+    def want_place(self, account: str, since_at: float | None, now: float) -> None:
+        """Let daemons of other roots leave a place to a set that was taken then (UTC), or to none. Raises as `commit`."""
+        stored = self._store.meta(PLACE_WANTED)
+        known = PlaceWanted.of_data(stored) if stored else None
+        wanted = None if since_at is None else place_wanted(known, account, since_at, now)
+        if wanted != known and (known or self._store.shared_now() is not None):
+            self._store.set_meta(PLACE_WANTED, wanted and asdict(wanted))
+
+    def task_limit(self, account: str) -> TaskLimit | None:
+        """Return what any daemon has learned of how many tasks the vendor runs at once for an account."""
+        return TaskLimit.of_data(self._store.meta(TASK_LIMIT), account)
+
     def accept_loss(self, now: float, reply: CommandReply) -> None:
         """Forget what is missing in the journal, with the answer to the command. Raises as `commit`."""
         self.commit([], now, {LOSS: None}, reply)
@@ -110,6 +143,21 @@ class JobStore:
     def jobs(self) -> Mapping[str, Job]:
         """The jobs that have not ended."""
         return self._jobs
+
+    @property
+    def elsewhere(self) -> Sequence[Job]:
+        """The live jobs of other roots that the bounds of the account are about, as they were at the last look (`Store.changed_outside`)."""
+        return self._store.elsewhere()
+
+    @property
+    def everywhere(self) -> Iterator[Job]:
+        """Those, and all live jobs of this root."""
+        return chain(self._jobs.values(), self.elsewhere)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What grows with each move of a job at the vendor, in all roots."""
+        return self._traffic.and_of(self._store.traffic_elsewhere())
 
     def commit(
         self,
@@ -127,24 +175,26 @@ class JobStore:
         """
         if transitions or meta or settled:
             if any(self._is_charge(transition.job) for transition in transitions):
-                meta = {**meta, BESIDE: sorted(self._store.open_of(self._sending()))}
+                meta = {**meta, BESIDE: sorted(self._store.open_of(self.sending))}
             self._store.commit(transitions, now, meta, self._announcer, Beside(reply, settled, confirmed))
             self._take_in(transitions)
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self, *, decides: bool = False) -> Iterator[None]:
         """Make all moves within the context durable in one transaction; they are known at once, and logged at its end.
+
+        `decides`: nobody else writes between what is read within it and its end.
 
         Whoever acts on them outside of the journal waits for the end. Where anything is raised, nothing of them is known
         any more; but service events are reported all the same. Raises as `commit`.
         """
-        before = dict(self._jobs), self.recent, self.failures, self.traffic
+        before = dict(self._jobs), self.recent, self.failures, self._traffic
         moves = self._unlogged = []
         try:
-            with self._store.together():
+            with self._store.together(decides=decides):
                 yield
         except BaseException:
-            self._jobs, self.recent, self.failures, self.traffic = before
+            self._jobs, self.recent, self.failures, self._traffic = before
             self._histories.clear()  # asked for once more
             self._copied = None
             raise
@@ -155,27 +205,21 @@ class JobStore:
             self._unlogged = None
             self._write_events()
 
-    def _sending(self) -> list[str]:
-        return [job.id for job in self._jobs.values() if job.state in SENDING]
+    @property
+    def sending(self) -> list[str]:
+        """The ids of the jobs whose submits are under way, in all roots."""
+        return [job.id for job in self.everywhere if job.state in SENDING]
 
     def _is_charge(self, job: Job) -> bool:
         """Return whether a job as it is to be committed was charged once more."""
         known = self._jobs.get(job.id)
         return known is not None and job.charges > known.charges
 
-    def commit_affordable(
-        self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable
-    ) -> Sequence[Transition]:
-        """Make those intents durable that the budget allows, decided in the same transaction; return them. Raises as `commit`."""
-        chosen = self._store.commit_affordable(intents, now, purchase, affordable) if intents else ()
-        self._take_in(chosen)
-        return chosen
-
     def _take_in(self, transitions: Sequence[Transition]) -> None:
         for transition in transitions:
             job = transition.job
             known = self._jobs.get(job.id)
-            self.traffic = self.traffic.after(known.state if known else None, job.state)
+            self._traffic = self._traffic.after(known.state if known else None, job.state)
             self._know(job)
             if self._unlogged is None:
                 _log_move(transition)
@@ -302,22 +346,31 @@ class JobStore:
     def duplicate(self, job: Job) -> DuplicateSetError | None:
         """Return why a staged job would pay for something that nobody agreed to pay for, if it would."""
         if other := self.live_twin(job):
-            return bought_before(other, job)
+            return bought_before(self._shown(other), job, self._store.place_elsewhere(other.id))
         if job.task:
             return None
         if job.consent:
             return self.bought_meanwhile(job)
         same = self._store.same_content(fingerprints(job), job.id, job.dropped)
-        return bought_before(same) if same else self._made_before(job) or self.refused_before(job)
+        return bought_before(self._shown(same)) if same else self._made_before(job) or self.refused_before(job)
+
+    def _shown(self, job: Job) -> Job:
+        """Return a job with its place as people of this root find it: that of a job of another root is in that one's folder."""
+        root = self._store.place_elsewhere(job.id) if job.place else ""
+        return replace(job, place=f"{root}/{job.place}") if root else job
 
     def _made_before(self, job: Job) -> DuplicateSetError | None:
         """Return why a staged job is no set but a result of this service, if it is: a copy that came without its receipt."""
         found = (self._store.made(origin, job.id) for origin in origins(job))
-        return next((made_before(made, job) for made in found if made), None)
+        return next((made_before(self._shown(made), job) for made in found if made), None)
 
     def live_twin(self, job: Job) -> Job | None:
-        """Return another job under way that buys the same."""
-        return twin_of(job, self._jobs.values())
+        """Return another job under way that buys the same, in any root."""
+        return twin_of(job, self._jobs.values()) or self._store.live_elsewhere(fingerprints(job), job.dropped)
+
+    def place_elsewhere(self, job: Job) -> str:
+        """Return where the root of a job is, HOST:FOLDER, "" for a job of this root."""
+        return self._store.place_elsewhere(job.id)
 
     def refused_before(self, job: Job) -> DuplicateSetError | None:
         """Return why a content is not sent again that the vendor has refused too often, if it has."""
@@ -327,7 +380,8 @@ class JobStore:
         if unclear < MOST_FOR_A_SET and tries < MOST_DOCUMENTED:
             return None
         newest = self._store.newest_with(job.fingerprint, job.dropped)
-        return None if newest is None else refused_before(newest, unclear if unclear >= MOST_FOR_A_SET else tries)
+        times = unclear if unclear >= MOST_FOR_A_SET else tries
+        return None if newest is None else refused_before(self._shown(newest), times)
 
     def bought_meanwhile(self, job: Job) -> DuplicateSetError | None:
         """Return why a job must not be sent, if another one was bought since it was staged that means the same.
@@ -337,6 +391,7 @@ class JobStore:
         same = self._store.bought(fingerprints(job), job.id, job.consent or None, job.dropped)
         if same is None:
             return None
+        same = self._shown(same)
         return paid_with(same, job.again) if job.consent else bought_before(same)
 
     def unsure_purchases(self, job: Job) -> tuple[int, ...]:

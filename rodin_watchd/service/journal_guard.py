@@ -28,7 +28,6 @@ from rodin_watchd.errors import (
     JournalUncheckedError,
     RodinWatchdError,
     StandbyError,
-    StoreAwayError,
 )
 from rodin_watchd.log_lines import log_error
 from rodin_watchd.service.clock import Clock
@@ -105,7 +104,8 @@ class RootLease:
     Nobody's wall clock decides. Who waits takes the root of an owner that is silent for `ROOT_LEASE_SECONDS` of its own clock, on one
     connection to the server: another one may lead to a server that knows less. The owner counts the same time from before it asked
     for more, by a clock that goes on while the machine is suspended (`since_boot`), and sends no last byte when it is over. `me` is this
-    process, of the `daemon` that its state folder names, which has the root in a `place`. `tell` is called while it waits. Entering raises JournalError; DiskError where the server is away at the very start.
+    process, of the `daemon` that its state folder names, which has the root in a `place`. `tell` is called while it waits. Entering raises
+    JournalError; DiskError where the store cannot be asked at the very start.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what it is made of
@@ -142,7 +142,7 @@ class RootLease:
                 if self._takes(root, at - since):
                     return self
                 self._tell(f"{process_in_words(root.process) if root else 'Nobody'} serves the root.")
-            except StoreAwayError as error:
+            except DiskError as error:
                 if not watched:
                     raise
                 self._tell(error.message)

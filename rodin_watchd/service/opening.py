@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from rodin_watchd.adapters.heartbeat import is_sign, leave_heartbeat, sign_path
 from rodin_watchd.adapters.host import filesystem_of, local_zone, since_boot
-from rodin_watchd.adapters.ownership import Lease, Lock, is_lock, myself
+from rodin_watchd.adapters.ownership import Lease, Lock, holder, is_lock, myself
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.mounts import root_id_in
 from rodin_watchd.adapters.spool.sharing import sharing_of
@@ -34,9 +35,10 @@ from rodin_watchd.core.health import Health
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import PAUSES, after_start, remembered_pauses, stored_pauses
-from rodin_watchd.core.proof import BASELINE
+from rodin_watchd.core.proof import LOSSES
+from rodin_watchd.core.roots import process_in_words
 from rodin_watchd.core.store import COPIED_AT, MOVED_FROM, MOVED_TO, TOO_OLD, Announcer, Store
-from rodin_watchd.errors import ConfigError, DiskError, ForeignFileError, JournalError
+from rodin_watchd.errors import AlreadyRunningError, ConfigError, DiskError, ForeignFileError, JournalError
 from rodin_watchd.own_file import refuse_foreign_at
 from rodin_watchd.service.budget import BudgetDay
 from rodin_watchd.service.clock import Clock
@@ -75,6 +77,8 @@ class Base:
     budget_day: BudgetDay
     submit_count: SubmitCount
     page: WebPage
+    clock: Clock
+    """The service's clock: where several daemons share the store, its now is theirs."""
     is_sure: Callable[[], bool]
     """Whether nobody else can serve the root by now, without a look; any thread."""
     open_farm: Callable[[], CallQueue] | None  # where the store is in a database
@@ -105,14 +109,14 @@ def opened(
     with contextlib.ExitStack() as stack:
         _make_place(place)
         _refuse_foreign(place)
-        first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
+        first = stack.enter_context(_own_lock(place))
         own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
         kept = (
             _database(place, clock, wait, stack, stand_by)
             if place.address
             else _journal(path, clock, own_holds, stack, tell)
         )
-        store, job_store = kept.store, kept.job_store
+        store, job_store, clock = kept.store, kept.job_store, kept.clock
         refuse_moved(store, place)
         stack.callback(kept.guard.end)
         mounts_keeper = MountKeeper(spool.mounts, job_store, store, place, clock.now, kept.root_id)
@@ -154,8 +158,8 @@ def opened(
         standing = Standing(mounts_keeper, holds, kept.guard, checks, *keepers, remake_work, kept.lease)
         money = BudgetDay(store, local_zone(), clock), SubmitCount(spool.mounts)
         page = stack.enter_context(contextlib.closing(WebPage(config, web_command, clock)))
-        copy = partial(copy_old_jobs, place)
-        base = Base(spool, copy, store, job_store, standing, *money, page, kept.owns(), _farm_of(place), begin)
+        copy, owns = partial(copy_old_jobs, place), kept.owns()
+        base = Base(spool, copy, store, job_store, standing, *money, page, clock, owns, _farm_of(place), begin)
         yield base
 
 
@@ -171,11 +175,12 @@ class _Kept(NamedTuple):
     checks: Callable[
         [Callable[[], None]], Sequence[Hold]
     ]  # hold everything up until that is known; then something is done
+    clock: Clock
     lease: RootLease | None = None  # of the root, where several daemons share the store
     root_id: str = ""  # that the store has for it
 
     def owns(self) -> Callable[[], bool]:
-        """Begin to work with the root; return what tells whether nobody else can serve it by now."""
+        """Begin to work with the root; return the check that nobody else can serve it."""
         if self.lease is None:
             return _always
         self.lease.use()
@@ -209,7 +214,7 @@ def _journal(path: Path, clock: Clock, holds: Sequence[Hold], stack: contextlib.
     def report_start() -> None:
         guard.report_finished(finished)
 
-    return _Kept(journal, job_store, guard, report_start, backup, lambda: journal.is_checked, checks)
+    return _Kept(journal, job_store, guard, report_start, backup, lambda: journal.is_checked, checks, clock)
 
 
 def _database(
@@ -235,7 +240,8 @@ def _database(
         return [lease]
 
     job_store, guard = JobStore(store), DatabaseGuard(store)
-    return _Kept(store, job_store, guard, lambda: None, None, lambda: True, checks, lease, store.root_id)
+    shared = replace(clock, now=lambda: clock.now() + store.ahead_seconds)
+    return _Kept(store, job_store, guard, lambda: None, None, lambda: True, checks, shared, lease, store.root_id)
 
 
 def _root_holds(
@@ -271,7 +277,9 @@ def queue_of(config: Config, environ: Mapping[str, str]) -> Callable[[], CallQue
 def _repair(base: Base, now: float, account: str, *, knew_root: bool) -> None:
     """Bring the store in line with what a run before has left, and with what the root knows of it."""
     if base.standing.mounts_keeper.copied:
-        base.store.set_meta(BASELINE, None)  # what was bought elsewhere since is in no sum
+        base.store.set_meta(
+            LOSSES, int(base.store.meta(LOSSES) or 0) + 1
+        )  # what was bought elsewhere since is in no sum
     _find_lost(base, base.submit_count.read(), now, account, knew_root=knew_root)
     base.submit_count.keep(base.job_store.submits)
     base.store.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
@@ -307,6 +315,17 @@ def _find_lost(base: Base, submits: int, now: float, account: str, *, knew_root:
     if loss:
         message += f" {loss.counted}: today's budget counts them as spent."
     job_store.report("restored", message, now, subject="journal")
+
+
+def _own_lock(place: StorePlace) -> Lock:
+    """Return the lock next to the journal: two roots must not share one, and daemons on one database no state folder."""
+    lock = Lock(place.path.with_name("lock"))
+    if place.address and (found := holder(place.path.with_name("lock"))) is not None:
+        raise AlreadyRunningError(
+            f"Another rodin_watchd ({process_in_words(json.dumps(found))}) uses the state folder {place.path.parent}.",
+            advice="Stop that one; or give each daemon a folder of its own, on a local disk: set folders.state.",
+        )
+    return lock
 
 
 def _make_place(place: StorePlace) -> None:

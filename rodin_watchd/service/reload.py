@@ -275,7 +275,7 @@ def serving(
         pulse.stand_by(f"stands by: {words}")
 
     with opened(config, clock, wait, launch.web_command, tell, stand_by) as base:
-        service = Serving(config, base, pulse, clock, safe_mode=launch.safe_mode)
+        service = Serving(config, base, pulse, base.clock, safe_mode=launch.safe_mode)
         service.begin(key)
         with contextlib.closing(service):
             yield service

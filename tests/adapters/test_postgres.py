@@ -7,7 +7,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -234,14 +234,14 @@ def test_eight_services_spend_the_last_half_credit_once(address: Address) -> Non
     gate = threading.Barrier(len(names))
     begun: list[Transition] = []
 
-    def affordable(spent: Mapping[str, Decimal], offered: Sequence[Transition]) -> Sequence[Transition]:
-        return offered if sum(spent.values()) < HALF else []
-
     def spend(job: Job) -> None:
         with closing(PostgresStore(address, lambda _known: job.id)) as store:
             gate.wait()
             intent = Transition(replace(job, state=S.UPLOADING), "uploading")
-            begun.extend(store.commit_affordable([intent], NOW, 0, affordable))
+            with store.together(decides=True):
+                if sum(store.spent_in_day(0).values()) < HALF:
+                    store.commit([intent], NOW)
+                    begun.append(intent)
 
     threads = [threading.Thread(target=spend, args=(job,)) for job in jobs]
     for thread in threads:
@@ -317,6 +317,8 @@ class Cutter:
         self._server = server
         self.reaches = True  # the server gets the commit that is cut off
         self.cut_next = threading.Event()
+        self.meanwhile: Callable[[], None] = lambda: None  # happens before the client finds out
+        self._cuts = threading.Lock()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / server.name))
         self._listener.listen()
@@ -347,12 +349,17 @@ class Cutter:
                     data = source.recv(65536)
                     if data and is_cut(data):
                         self.cut_next.clear()
-                        source.shutdown(socket.SHUT_RDWR)  # the client is cut off first
+                        with self._cuts:
+                            if not self.reaches:
+                                target.shutdown(socket.SHUT_RDWR)
+                            self.meanwhile()
+                            source.shutdown(socket.SHUT_RDWR)  # the client is cut off first
                         if self.reaches:
                             target.sendall(data)
                         return
                     if not data:
-                        return
+                        with self._cuts:
+                            return
                     target.sendall(data)
                 except OSError:
                     return

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+import psycopg
 import pytest
-from clusters import Cluster
-from test_postgres import NOW, S, a_job, asked, end_connections, led
+from clusters import Cluster, database
+from test_postgres import NOW, S, a_job, asked, cutting, end_connections, led
 
 from rodin_watchd.adapters.ownership import Holder
+from rodin_watchd.adapters.store.factory import SharedStore, open_database
 from rodin_watchd.adapters.store.postgres import PostgresReader, PostgresStore, add_root, insert_command
+from rodin_watchd.adapters.store.postgres_connection import LOCKS
 from rodin_watchd.core.store import MOVED_FROM, ROOT_ID
-from rodin_watchd.errors import CommandRefusedError, FencedError, JournalError, StandbyError
+from rodin_watchd.errors import CommandRefusedError, FencedError, JournalError, StandbyError, UnknownRootError
 from rodin_watchd.model import Job, ServiceEvent, Transition
 from rodin_watchd.service.journal_guard import RENEW_SECONDS, ROOT_LEASE_SECONDS, RootLease
-from rodin_watchd.settings import Address
+from rodin_watchd.settings import Address, SeenRoot, StorePlace
 
 
 class GaveUpError(Exception):
@@ -32,8 +38,9 @@ class Machine:
     seconds: float = 0.0
     heard: list[str] = field(default_factory=list)
     waits: Callable[[], None] = lambda: None  # what happens in the world while it waits
+    place: str = ""  # of the root, by default one of its own
 
-    def lease(self, store: PostgresStore, process: int = 1, patience_seconds: float = 100.0) -> RootLease:
+    def lease(self, store: SharedStore, process: int = 1, patience_seconds: float = 100.0) -> RootLease:
         """Return a lease that a process of this machine waits for."""
         until = self.seconds + patience_seconds
 
@@ -44,9 +51,8 @@ class Machine:
                 raise GaveUpError
 
         me = Holder(self.name, process, f"boot of {self.name}", "pid:[1]", "1", str(process))
-        return RootLease(
-            store, me, f"{self.name}:/state", f"{self.name}:/root", lambda: self.seconds, wait, self.heard.append
-        )
+        place = self.place or f"{self.name}:/root"
+        return RootLease(store, me, f"{self.name}:/state", place, lambda: self.seconds, wait, self.heard.append)
 
 
 @contextmanager
@@ -192,25 +198,62 @@ def test_what_a_silent_owner_was_sending_may_still_leave(address: Address, owner
     job = submitting(owner[0])
     machine = Machine("b")
     with opened(address) as store, machine.lease(store):
-        assert store.may_be_sent() == {job.id}
+        assert store.may_be_sent().keys() == {job.id}
         held = replace(job, state=S.HELD)
         store.commit([Transition(held, "held")], NOW)
-        assert store.may_be_sent() == {job.id}
+        assert store.may_be_sent().keys() == {job.id}
         with opened(address, "r1") as again, pytest.raises(GaveUpError):
             Machine("c").lease(again, patience_seconds=5).__enter__()
         store.changed_outside()
-        assert store.may_be_sent() == {job.id}
+        assert store.may_be_sent().keys() == {job.id}
         with opened(address, "r1") as again, pytest.raises(GaveUpError):
             Machine("a").lease(again, process=2, patience_seconds=5).__enter__()
         store.changed_outside()
-        assert store.may_be_sent() == frozenset()
+        assert not store.may_be_sent()
+
+
+def test_the_first_silent_process_is_the_one_that_was_sending(address: Address, owner: Owner) -> None:
+    """One that takes the root over and ends before it has moved the job has sent nothing of it."""
+    job = submitting(owner[0])
+    with opened(address) as store:
+        second = Machine("b").lease(store)
+        second.__enter__()
+        second.use()
+    with opened(address) as store, Machine("c").lease(store):
+        with opened(address, "r1") as again, pytest.raises(GaveUpError):
+            Machine("b").lease(again, process=2, patience_seconds=5).__enter__()
+        store.changed_outside()
+        assert store.may_be_sent().keys() == {job.id}
+        assert '"host": "a"' in store.may_be_sent()[job.id]
+
+
+def test_the_next_submit_of_a_job_is_another_one(address: Address, owner: Owner) -> None:
+    """What a silent process was sending once says nothing about what was sent after that was decided."""
+    job = submitting(owner[0])
+    with opened(address) as store, Machine("b").lease(store):
+        led(store, job, S.HELD, S.STAGED, S.UPLOADING, S.SUBMITTING)
+        assert not store.may_be_sent()
+
+
+def test_a_number_that_another_process_has_as_well_is_not_enough(
+    cluster: Cluster, address: Address, owner: Owner
+) -> None:
+    """A failover that loses a takeover lets the next one have its number."""
+    store, _, lease = owner
+    asked(cluster, address, "UPDATE rodin_watchd.roots SET process = '{}' RETURNING fence")
+    with pytest.raises(FencedError):
+        store.commit([Transition(a_job(), "claimed")], NOW)
+    with pytest.raises(FencedError):
+        lease.confirm()
+    lease.free()
+    assert asked(cluster, address, "SELECT daemon <> '' FROM rodin_watchd.roots") == [(True,)]
 
 
 def test_of_an_owner_that_has_ended_nothing_leaves(address: Address, owner: Owner) -> None:
     """It has let the root go, or its process on this very machine is gone."""
     submitting(owner[0])
     with opened(address) as store, Machine("a").lease(store, process=2):
-        assert store.may_be_sent() == frozenset()
+        assert not store.may_be_sent()
 
 
 # ---- several roots --------------------------------------------------------------------------------------------------
@@ -281,3 +324,118 @@ def test_a_takeover_finds_what_the_owner_has_written(address: Address, owner: Ow
     with opened(address) as store, machine.lease(store):
         led(store, a_job(), S.CLAIMED)
         assert store.meta(MOVED_FROM)
+
+
+def test_all_daemons_go_by_one_clock(address: Address) -> None:
+    """The server's: a machine that is minutes behind waits for nothing that another one has written."""
+    with closing(PostgresStore(address, now=lambda: time.time() - 120)) as store:
+        assert 115 < store.ahead_seconds < 125
+        with Machine("a").lease(store) as lease:
+            lease.confirm()
+            assert 115 < store.ahead_seconds < 125
+
+
+# ---- at the same moment, and by a server that knows less ------------------------------------------------------------
+
+
+def test_who_has_the_same_number_is_fenced_all_the_same(cluster: Cluster, address: Address, owner: Owner) -> None:
+    """A failover to a server that had not heard of a takeover gives its number once more."""
+    old, _, held = owner
+    asked(cluster, address, 'UPDATE roots SET daemon = \'b:/state\', process = \'{"host": "b", "pid": 7}\' RETURNING 1')
+    for does in (held.confirm, lambda: led(old, a_job(), S.CLAIMED)):
+        with pytest.raises(FencedError, match="Process 7 on b"):
+            does()
+    held.free()
+    assert asked(cluster, address, "SELECT daemon FROM roots") == [("b:/state",)]
+
+
+def test_the_first_of_several_silent_owners_may_still_send(address: Address, owner: Owner) -> None:
+    """The one that took over fell silent as well; that it has ended says nothing of the one that was sending."""
+    job = submitting(owner[0])
+    with opened(address) as second:
+        Machine("b").lease(second).__enter__().use()  # and ends without a word
+    with opened(address) as store, Machine("c").lease(store):
+        with opened(address) as again, pytest.raises(GaveUpError):
+            Machine("b").lease(again, process=2, patience_seconds=5).__enter__()
+        store.changed_outside()
+        assert store.may_be_sent().keys() == {job.id}
+
+
+def test_a_root_that_somebody_added_is_kept(address: Address, owner: Owner) -> None:
+    """Also where the first start on it fails, before the folder is adopted."""
+    add_root(address, "b:/root", "")
+    with closing(PostgresStore(address, lambda known: known.places["b:/root"])) as store, Machine("b").lease(store):
+        pass
+    with closing(PostgresReader(address, lambda known: known.places["b:/root"])) as reader:
+        assert reader.served() is not None
+    del owner
+
+
+def place_on(folder: Path, address: Address) -> StorePlace:
+    """Return the place of a store for a daemon on a folder, which has no mark."""
+    return StorePlace(folder / "state" / "journal.sqlite3", address, SeenRoot(folder, lambda _folder: ""))
+
+
+def test_two_first_daemons_of_a_folder_make_one_root(tmp_path: Path, cluster: Cluster) -> None:
+    """Both find a store without roots; the second stands by for the first."""
+    with database(cluster, empty=True) as name:
+        place = place_on(tmp_path, Address(cluster.url(name)))
+        with closing(open_database(place)) as one, closing(open_database(place)) as two:
+            assert place.root is not None
+            first, second = (Machine(name, place=place.root.place) for name in ("a", "b"))
+            with first.lease(one) as held:
+                held.use()
+                one.set_meta(ROOT_ID, one.root_id)
+                second.waits = held.confirm
+                with pytest.raises(GaveUpError):
+                    second.lease(two, patience_seconds=5).__enter__()
+                second.waits = held.free
+                with second.lease(two):
+                    assert two.root_id == one.root_id
+                    assert two.meta(ROOT_ID) == one.root_id
+
+
+def test_two_first_daemons_of_two_folders_make_one_root(tmp_path: Path, cluster: Cluster) -> None:
+    """The folder of the second is none of the store's, until somebody adds it."""
+    with database(cluster, empty=True) as name:
+        places = [place_on(tmp_path / which, Address(cluster.url(name))) for which in ("a", "b")]
+        with (
+            closing(open_database(places[0])) as one,
+            closing(open_database(places[1])) as two,
+            Machine("a").lease(one) as held,
+        ):
+            held.use()
+            with pytest.raises(UnknownRootError):
+                Machine("b").lease(two).__enter__()
+
+
+def test_a_standby_waits_for_a_store_that_is_locked(address: Address, owner: Owner) -> None:
+    """Whoever keeps it locked for long: the standby tries again, as it does where the server is away."""
+    with psycopg.connect(address.url, autocommit=True) as stranger:
+        stranger.execute("SELECT pg_advisory_lock(%s, 1)", (LOCKS,))
+        machine = Machine("b")
+
+        def wait() -> None:
+            owner[2].free()
+            if machine.seconds > 3:
+                stranger.execute("SELECT pg_advisory_unlock_all()")
+
+        machine.waits = wait
+        with closing(PostgresStore(address, lambda _known: "r1", 0.05)) as store, machine.lease(store):
+            assert machine.seconds > 3
+
+
+def test_a_commit_that_was_cut_off_is_not_taken_for_a_takeover(cluster: Cluster, address: Address) -> None:
+    """Both count one writing of the root."""
+    with tempfile.TemporaryDirectory(prefix="cut-") as folder, cutting(cluster, Path(folder)) as cutter:
+        through = Address(address.url.replace(str(cluster.folder), folder))
+        with opened(through) as old, opened(address) as store, Machine("a").lease(old) as held:
+            held.use()
+            old.set_meta(ROOT_ID, "r1")
+            job = led(old, a_job(), S.CLAIMED)
+            cutter.reaches = False
+            cutter.meanwhile = lambda: Machine("b").lease(store).__enter__().use()
+            cutter.cut_next.set()
+            with pytest.raises(FencedError, match="Process 1 on b"):
+                led(old, job, S.STAGED)
+            assert [one.state for one in store.jobs()] == [S.CLAIMED]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -485,12 +485,10 @@ def test_only_intents_that_can_be_paid_are_stored(store: Store) -> None:
     led(store, a_job("old"), *SENT, S.SUBMITTED)
     staged = [led(store, a_job(name), S.STAGED) for name in ("x", "y")]
     intents = [Transition(replace(job, state=S.UPLOADING), "uploading") for job in staged]
-
-    def affordable(spent: Mapping[str, Decimal], offered: Sequence[Transition]) -> Sequence[Transition]:
-        assert spent == {"": HALF}
-        return offered[1:]
-
-    assert store.commit_affordable(intents, NOW, 0, affordable) == intents[1:]
+    with store.together(decides=True):
+        assert store.spent_in_day(0) == {"": HALF}
+        store.commit(intents[1:], NOW)
+        assert store.spent_in_day(0) == {"": 1}
     assert {job.id: job.state for job in store.jobs()} == {"old": S.SUBMITTED, "x": S.STAGED, "y": S.UPLOADING}
     assert store.spent_since(0) == {"": 1}
 
@@ -507,12 +505,9 @@ def test_the_count_of_the_day_follows_every_change(store: Store) -> None:
 def test_a_choice_that_fails_stores_nothing(store: Store) -> None:
     """And the store goes on."""
     job = led(store, a_job(), S.STAGED)
-
-    def broken(_spent: Mapping[str, Decimal], _offered: Sequence[Transition]) -> Sequence[Transition]:
+    with pytest.raises(ZeroDivisionError), store.together(decides=True):  # noqa: PT012 - what fails is inside
+        store.commit([Transition(replace(job, state=S.UPLOADING), "uploading")], NOW)
         raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        store.commit_affordable([Transition(replace(job, state=S.UPLOADING), "uploading")], NOW, 0, broken)
     assert (store.jobs(), store.newest_purchase()) == ([job], 0)
     led(store, job, S.UPLOADING)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -200,16 +200,10 @@ def test_intents_are_chosen_and_committed_in_one(journal: Journal) -> None:
         Transition(replace(led(journal, S.STAGED, name=name, content=name), state=S.UPLOADING), "uploading")
         for name in ("x", "y")
     ]
-    asked: list[Mapping[str, Decimal]] = []
-
-    def affordable(spent: Mapping[str, Decimal], offered: Sequence[Transition]) -> Sequence[Transition]:
-        asked.append(spent)
+    with journal.together(decides=True):
         assert journal._db.in_transaction
-        return offered[1:]
-
-    chosen = journal.commit_affordable(intents, NOW + 5, 0, affordable)
-    assert asked == [{"": HALF}]
-    assert chosen == intents[1:]
+        assert journal.spent_in_day(0) == {"": HALF}
+        journal.commit(intents[1:], NOW + 5)
     assert {job.id: job.state for job in journal.jobs()} == {"old": S.SUBMITTED, "x": S.STAGED, "y": S.UPLOADING}
     assert journal.spent_since(0) == {"": 1}
 
@@ -226,8 +220,8 @@ def test_an_early_refusal_is_no_proof(journal: Journal, end: State) -> None:
 def test_a_choice_that_fails_commits_nothing(journal: Journal) -> None:
     """All or none."""
     intent = Transition(replace(led(journal, S.STAGED), state=S.ARCHIVED), "nonsense")
-    with pytest.raises(JournalError, match="legal move"):
-        journal.commit_affordable([intent], NOW, 0, lambda _spent, offered: offered)
+    with pytest.raises(JournalError, match="legal move"), journal.together(decides=True):
+        journal.commit([intent], NOW)
     assert journal.jobs()[0].state is S.STAGED
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,7 @@ from rodin_watchd.adapters.rodin_client.transfer import BodyConnection, HungUpEr
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what the other side has taken")
 
+ROOT = Path(__file__).resolve().parents[2]
 BLOCK_BYTES = 4096
 SENT = bytes(300_000)
 TIMEOUT_SECONDS = 20.0
@@ -86,3 +90,56 @@ def test_silence_is_no_answer(pair: tuple[socket.socket, socket.socket]) -> None
     assert not line.is_answered(0.05)
     reader.close()
     assert not line.is_answered(TIMEOUT_SECONDS)
+
+
+DEAD_LINE = """
+import os, pathlib, signal, socket, subprocess, sys, time
+from rodin_watchd.adapters.rodin_client.transfer import BodyConnection
+
+limit_seconds, patience_seconds = map(float, sys.argv[1:])
+FIN_WAIT_1 = "04"
+
+
+def is_tried():
+    rows = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return any(row.split()[3] == FIN_WAIT_1 for row in rows)
+
+
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+listening = socket.create_server(("127.0.0.1", 0))
+(ready, tell), (go, let) = os.pipe(), os.pipe()
+if not (victim := os.fork()):
+    with socket.create_connection(listening.getsockname()) as writer:
+        body = BodyConnection(writer, bool)
+        body.send(b"all but the end", 20.0)
+        body.wait_until_taken(4096, 20.0)
+        if limit_seconds:
+            body.limit_delay(limit_seconds)
+        os.write(tell, b"!")
+        os.read(go, 1)
+        body.send(b"the end", 20.0)
+        os.kill(os.getpid(), signal.SIGKILL)
+os.read(ready, 1)
+subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
+os.write(let, b"!")
+os.waitpid(victim, 0)
+before, ends_at = is_tried(), time.monotonic() + patience_seconds
+while is_tried() and time.monotonic() < ends_at:
+    time.sleep(0.02)
+print(before, is_tried())
+"""
+
+
+def _may_have_a_network() -> bool:
+    found = shutil.which("unshare") and shutil.which("ip")
+    return bool(found) and subprocess.run(["unshare", "-rn", "true"], check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(("limit", "patience", "tried"), [("1", "20", "True False"), ("0", "3", "True True")])
+def test_the_last_bytes_of_a_dead_process_are_not_tried_for_long(limit: str, patience: str, tried: str) -> None:
+    """The system sends on for a process that was killed while the line was dead; with a limit, no longer than that."""
+    if not _may_have_a_network():
+        pytest.skip("a network of its own needs unshare, ip, and the right to use them")
+    command = ["unshare", "-rn", sys.executable, "-c", DEAD_LINE, limit, patience]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    assert told.stdout.strip() == tried

@@ -14,7 +14,15 @@ from rodin_watchd.model import State
 from rodin_watchd.service.commands import JOB_VERBS
 
 PACKAGE = Path(rodin_watchd.__file__).parent
-PLACES = {"Transition": 1, "PluginNews": 0, "Trouble": 0, "report": 0, "report_of_job": 1, "log_error": 1}
+PLACES = {
+    "Transition": 1,
+    "PluginNews": 0,
+    "ServiceEvent": 1,
+    "Trouble": 0,
+    "report": 0,
+    "report_of_job": 1,
+    "log_error": 1,
+}
 """Where a call says its action."""
 SAID_ELSEWHERE = {
     "state.value": {state.value for state in State},
@@ -22,6 +30,7 @@ SAID_ELSEWHERE = {
     "transition.action": set[str](),
     "message.kind": set[str](),
     "event.kind": set(END_KINDS),
+    "end.kind": set(END_KINDS),
     "action": set[str](),
     "kind": set[str](),
     "self._action": set[str](),

@@ -14,17 +14,22 @@ from job_samples import NOW, a_job
 from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING
 from rodin_watchd.core.pauses import (
     LANES,
+    PROBE_SECONDS,
     BackoffLimits,
     Pause,
     Pauses,
+    PlaceWanted,
     after_start,
     due_jobs,
     ended,
     is_ready,
+    left_to_others,
+    place_wanted,
     remembered_pauses,
     renewed,
     stored_pauses,
     until_decided,
+    with_others,
 )
 from rodin_watchd.core.waits import LANE
 from rodin_watchd.errors import (
@@ -297,3 +302,55 @@ def test_waits_are_within_what_a_clock_is_believed() -> None:
     """The longest pause of our own, spread and all, is not taken for a clock that was turned back."""
     pause = Pause(NETWORK, NOW, NOW + LANE.longest_seconds * 1.1)
     assert due_ids([a_job(S.SUBMITTED, id="a")], {Lane.API: pause}) == []
+
+
+# ---- what daemons of other roots have met -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", [CREDITS, ThrottledError().problem])
+def test_what_stops_the_account_stops_every_daemon(problem: Problem) -> None:
+    """Until the one that has met it has found out whether it is over, or it should have."""
+    theirs = paused(problem)
+    [(lane, pause)] = theirs.items()
+    for at in (NOW, pause.until_at, pause.until_at + PROBE_SECONDS - 1):
+        found = with_others({}, [{}, theirs], at)
+        assert found[lane].problem == problem
+        assert due_ids([a_job(state=S.STAGED)], found, at) == []
+    assert with_others({}, [theirs], pause.until_at + PROBE_SECONDS) == {}
+    assert with_others({}, [{}], NOW) == {}
+
+
+@pytest.mark.parametrize("problem", [NETWORK, DISK])
+def test_what_one_machine_meets_stops_no_other(problem: Problem) -> None:
+    """Its network and its disks are its own."""
+    assert with_others({}, [paused(problem)], NOW) == {}
+
+
+def test_of_two_daemons_that_met_the_same_none_waits_for_the_other() -> None:
+    """Each tries when both times are over."""
+    mine, theirs = paused(CREDITS), paused(CREDITS, NOW + 2)
+    lane, until_at = Lane.SUBMIT, theirs[Lane.SUBMIT].until_at
+    assert with_others(mine, [theirs], NOW) == mine
+    assert with_others(mine, [theirs], until_at - 1)[lane].until_at > until_at
+    assert with_others(mine, [theirs], until_at) == mine
+
+
+def test_a_set_leaves_places_to_older_ones_of_other_roots() -> None:
+    """Of the same account, and not for ever: a daemon that is gone wants none."""
+    job = replace(a_job(state=S.STAGED), created_at=NOW)
+    wanted = [PlaceWanted("a", NOW + age, NOW + 60) for age in (-5, -1, 1)] + [PlaceWanted("b", NOW - 5, NOW + 60)]
+    assert left_to_others(wanted, "a", job, NOW) == 2
+    assert left_to_others(wanted, "a", job, NOW + 60) == 0
+
+
+def test_a_wish_for_a_place_is_not_stored_in_each_tick() -> None:
+    """Only when it is another one, or has not long to go, or a clock was set."""
+    first = place_wanted(None, "a", NOW, NOW)
+    assert place_wanted(first, "a", NOW, NOW + 29) is first
+    for other in (
+        place_wanted(first, "a", NOW, NOW + 31),
+        place_wanted(first, "a", NOW, NOW - 1),
+        place_wanted(first, "a", NOW + 1, NOW),
+        place_wanted(first, "b", NOW, NOW),
+    ):
+        assert other is not first

@@ -24,6 +24,7 @@ from rodin_watchd.core.refusals import (
     charged,
     held_often,
     judged_jobs,
+    of_this_root,
     room,
     settled,
     why_stopped,
@@ -200,3 +201,17 @@ def test_a_persons_word_settles_what_was_refused() -> None:
     assert [(one.purchase, one.outcome, one.decided) for one in settled(held, adopted, both)] == [(9, "charged", True)]
     lost = replace(held, problem=ThrottledError().problem)
     assert settled(lost, free, both) == []
+
+
+@pytest.mark.parametrize(
+    ("charged_ones", "own", "settles"),
+    [("ab", "ab", "ab"), ("b", "ab", "b"), ("ab", "a", "a"), ("b", "a", ""), ("b", "b", ""), ("", "a", "")],
+)
+def test_a_root_settles_its_own_refusals_and_no_guess_among_several(charged_ones: str, own: str, settles: str) -> None:
+    """Where one of two was charged and they are of two roots, neither books it: the other one would take its own for free."""
+    everywhere = refusals("a", "b")
+    proof = Proof(Verdict.CHARGED, "", tuple(one for one in everywhere if one.job_id in charged_ones))
+    mine = [one for one in everywhere if one.job_id in own]
+    found = of_this_root(proof, everywhere, mine)
+    assert "".join(one.job_id for one in found.charged) == settles
+    assert charged(refused_job(), mine, found, NOW).job.state is State.HELD

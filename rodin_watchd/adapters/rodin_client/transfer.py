@@ -54,6 +54,12 @@ ANSWER_GRACE_SECONDS: Final = 2.0
 """So long an answer that is on its way is waited for, when a body was broken off before its end."""
 
 _SIOCOUTQ: Final = 0x5411  # tcp(7): the bytes of the send queue, those on their way and not acknowledged among them
+LAST_BYTES_SECONDS: Final = 20.0
+"""How long the system may try to bring the last bytes of a submit to the other system; it goes on after the process has ended.
+
+A proof by the balance reads it last after `budget.settle_seconds`: bytes that arrive later would be charged after it.
+"""
+
 _LONGEST_PAUSE_MS = 20
 _PIECE_BYTES = 64 * 1024
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -63,16 +69,22 @@ class Withheld:
     """A body whose last bytes wait until all before them were taken; `goes_over` says on which connection."""
 
     def __init__(self) -> None:
-        self._wait: Callable[[], None] = lambda: None
+        self._line: BodyConnection | None = None
+        self._seconds = 0.0
         self.closing_left = False  # whether the last bytes were handed out
 
     def goes_over(self, line: BodyConnection, seconds: float) -> None:
         """Note the connection that it is sent on, and how long the other side may take for a block."""
-        self._wait = partial(line.wait_until_taken, BLOCK_BYTES, seconds)
+        self._line, self._seconds = line, seconds
 
     def wait_until_taken(self) -> None:
-        """Wait until the other side has taken all that was sent; before it is sent, nothing is to be waited for."""
-        self._wait()
+        """Wait until the other side has taken all that was sent; the system tries for LAST_BYTES_SECONDS to send what comes then.
+
+        Before it is sent, nothing is to be waited for.
+        """
+        if self._line is not None:
+            self._line.wait_until_taken(BLOCK_BYTES, self._seconds)
+            self._line.limit_delay(LAST_BYTES_SECONDS)
 
 
 class HungUpError(BrokenPipeError):
@@ -127,6 +139,11 @@ class BodyConnection:
             pause_ms = min(pause_ms + 1, _LONGEST_PAUSE_MS)
             self._wait(select.POLLIN, ends_at, pause_ms)
             self._listen()
+
+    def limit_delay(self, seconds: float) -> None:
+        """Have the system drop what it cannot bring to the other system within so long, also when the process has ended by then."""
+        if sys.platform == "linux":  # tcp(7); it is said where there is no such limit (docs/reliability.md)
+            self._carrier.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
 
     def is_answered(self, seconds: float) -> bool:
         """Return whether any byte has come, after the body was broken off.

@@ -27,6 +27,10 @@ class SharedStore(Store, Protocol):
     def root_id(self) -> str:
         """The id of the root."""
 
+    @property
+    def ahead_seconds(self) -> float:
+        """How far the clock that all daemons of the store go by is ahead of this machine's."""
+
     def begin_process(self, me: ServingProcess) -> None:
         """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended."""
 

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, ClassVar, Final, TypeAlias
 
 import psycopg
@@ -19,7 +20,7 @@ import psycopg
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store.codec import plain
 from rodin_watchd.adapters.store.farm_state import CALLS, IS_THERE, WORKERS, state_of
-from rodin_watchd.adapters.store.files import errors_in_words
+from rodin_watchd.adapters.store.files import errors_in_words, in_words
 from rodin_watchd.adapters.store.postgres_connection import LOCKS, Database, in_postgres
 from rodin_watchd.adapters.store.postgres_schema import COST, SCHEMA, VERSION, facts, migrations
 from rodin_watchd.adapters.store.schema import legal_moves
@@ -42,9 +43,11 @@ from rodin_watchd.adapters.store.stored import (
     refuse_moved,
 )
 from rodin_watchd.core.farm import NO_FARM, FarmState
-from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.machine import AT_VENDOR, ENDED
+from rodin_watchd.core.proof import Traffic
 from rodin_watchd.core.roots import KnownRoots, ServingProcess, process_in_words
 from rodin_watchd.core.store import NO_META, NOTHING_BESIDE, ROOT_ID, SILENT, Announcer, Beside, ServedRoot
+from rodin_watchd.core.waits import LONGEST_WAIT_SECONDS
 from rodin_watchd.errors import (
     AlreadyRunningError,
     CommandRefusedError,
@@ -78,11 +81,13 @@ _BOOK, _SERVICE, _SETUP, _COMMANDS = range(1, 5)
 
 _LOCK: Final = f"SELECT pg_advisory_xact_lock({LOCKS}, :what)"
 _WRITTEN: Final = "SELECT written FROM writings WHERE writer = :writer"
+_WRITTEN_FOR_GOOD: Final = "UPDATE writings SET written = written WHERE writer = :writer RETURNING written"
 _COUNT_WRITING: Final = "UPDATE writings SET written = written + 1 WHERE writer = :writer"
 _VERSIONS: Final = "SELECT version, (to_jsonb(store) ->> 'oldest')::int FROM store"
 """The number of the schema, and that of the oldest program that can use it: the first schema did not say."""
 
 _VERSION: Final = "SELECT coalesce(sum(written), 0) FROM writings"
+_NOW: Final = "SELECT extract(epoch FROM clock_timestamp())"
 _ROOT: Final = """
     SELECT id, place, daemon, process, fence, renewed,
         CASE WHEN daemon = '' THEN 0 ELSE greatest(extract(epoch FROM until - clock_timestamp()), 0) END::double precision AS left_seconds
@@ -96,9 +101,11 @@ _TAKE: Final = """
 """
 _EXTEND: Final = """
     UPDATE roots SET renewed = renewed + 1, until = clock_timestamp() + make_interval(secs => :seconds)
-    WHERE id = :root AND fence = :fence
+    WHERE id = :root AND fence = :fence AND process = :process RETURNING extract(epoch FROM clock_timestamp())
 """
-_FREE: Final = "UPDATE roots SET daemon = '', process = '', until = '-infinity' WHERE id = :root AND fence = :fence"
+_FREE: Final = """
+    UPDATE roots SET daemon = '', process = '', until = '-infinity' WHERE id = :root AND fence = :fence AND process = :process
+"""
 _FENCE: Final = "SELECT process, fence FROM roots WHERE id = :root"
 _KEEP_PLACE: Final = (
     "INSERT INTO root_places VALUES (:place, :root) ON CONFLICT (place) DO UPDATE SET root = excluded.root"
@@ -110,12 +117,15 @@ _TELL_OTHERS: Final = """
     INSERT INTO writings AS known VALUES ('daemons', 1) ON CONFLICT (writer) DO UPDATE SET written = known.written + 1
 """
 _TAKE_OVER: Final = """
-    INSERT INTO taken_over SELECT id, :daemon, :process FROM jobs WHERE state = 'submitting'
-    ON CONFLICT (job_id) DO UPDATE SET daemon = excluded.daemon, process = excluded.process
+    INSERT INTO taken_over SELECT purchases.id, :daemon, :process FROM jobs JOIN purchases ON job_id = jobs.id
+        WHERE state = 'submitting' AND outcome = 'open'
+    ON CONFLICT (purchase) DO NOTHING
 """
+"""The first process that fell silent is the one that was sending: each submit is a purchase."""
+
 _MAY_BE_SENT: Final = """
-    SELECT job_id FROM taken_over JOIN jobs ON jobs.id = job_id
-    WHERE state IN ('submitting', 'held')
+    SELECT job_id, taken_over.process FROM taken_over JOIN purchases ON purchases.id = purchase JOIN jobs ON jobs.id = job_id
+    WHERE outcome = 'open' AND state IN ('submitting', 'held')
         AND NOT EXISTS (SELECT 1 FROM daemons WHERE daemons.id = taken_over.daemon AND daemons.process <> taken_over.process)
 """
 _HOLDER: Final = f"""
@@ -173,6 +183,7 @@ _OLD: Final = f"""
 """  # noqa: S608 - the names of states
 POSTGRES: Final = Dialect(
     newest_costs="SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 20",
+    commands="all_commands",
     tries_in_a_row=_TRIES_IN_A_ROW,
     made=_MADE,
     siblings="SELECT doc FROM jobs WHERE name = :name AND facts ->> 'batch' = :batch ORDER BY created_at, rowid",
@@ -190,6 +201,23 @@ POSTGRES: Final = Dialect(
     position="strpos",
     recent_events="service_events",
 )
+_LIVE_ELSEWHERE: Final = f"root <> own_root() AND state NOT IN ({_ENDED})"
+_ELSEWHERE: Final = f"""
+    SELECT all_jobs.doc FROM all_jobs JOIN roots ON roots.id = root WHERE {_LIVE_ELSEWHERE} AND (state = 'held'
+        OR (until > clock_timestamp() OR changed_at > extract(epoch FROM clock_timestamp()) - {LONGEST_WAIT_SECONDS:.0f})
+            AND (state IN ({quoted(sorted(AT_VENDOR))}) OR facts ? 'batch'
+                OR all_jobs.id IN (SELECT job_id FROM purchases WHERE outcome = 'refused' AND id > {LAST_CHARGED})))
+    ORDER BY all_jobs.id
+"""  # noqa: S608 - as above
+_SAME_ELSEWHERE: Final = f"""
+    SELECT doc FROM all_jobs WHERE {_LIVE_ELSEWHERE}
+        AND (fingerprint IN (:content*) AND fingerprint <> '' OR facts ->> 'dropped' = :dropped AND :dropped <> '') LIMIT 1
+"""  # noqa: S608 - as above
+_PLACE_ELSEWHERE: Final = """
+    SELECT place FROM roots WHERE id = (SELECT root FROM all_jobs WHERE id = :job) AND id <> own_root()
+"""
+_META_ELSEWHERE: Final = "SELECT value FROM all_meta WHERE key = :key AND root NOT IN ('', own_root()) ORDER BY root"
+_TRAFFIC_ELSEWHERE: Final = "SELECT sum(submits), sum(tasks) FROM traffic WHERE root <> own_root()"
 _OF_ARCHIVE: Final = {
     OF_EVENTS: f"SELECT {EVENT_COLUMNS} FROM archived_events WHERE job_id IN (:jobs*) ORDER BY job_id, id",  # noqa: S608 - columns
     OF_RUNS: f"SELECT {RUN_COLUMNS} FROM archived_hook_runs WHERE job_id IN (:jobs*) ORDER BY job_id, id",  # noqa: S608 - as above
@@ -197,6 +225,12 @@ _OF_ARCHIVE: Final = {
 
 
 # ---- Reading --------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def _parsed(doc: str) -> Job:
+    """Return a job of another root: in each tick most are as they were."""
+    return rows.job(doc)
 
 
 class _PostgresReading(StoredReader):
@@ -223,6 +257,30 @@ class _PostgresReading(StoredReader):
         if not self._value(IS_THERE):
             return NO_FARM
         return state_of(self._rows(WORKERS), self._rows(CALLS))
+
+    def elsewhere(self) -> Sequence[Job]:
+        """Return the live jobs of other roots that the bounds of the account are about."""
+        with in_words():
+            return [_parsed(str(row["doc"])) for row in self._kept_rows(_ELSEWHERE)]
+
+    def live_elsewhere(self, fingerprints: Sequence[str], dropped: str) -> Job | None:
+        """Return a live job of another root that has this content, or for which the same was dropped."""
+        same = {"content": list(fingerprints), "dropped": dropped}
+        return next(iter(self._jobs(_SAME_ELSEWHERE, same)), None)
+
+    def place_elsewhere(self, job_id: str) -> str:
+        """Return where the root of a job is, HOST:FOLDER, "" for a job of this root."""
+        return str(self._value(_PLACE_ELSEWHERE, {"job": plain(job_id)}) or "")
+
+    @errors_in_words
+    def meta_elsewhere(self, key: str) -> Sequence[Any]:
+        """Return the JSON values that the other roots have stored under a key."""
+        return [json.loads(row["value"]) for row in self._kept_rows(_META_ELSEWHERE, {"key": key})]
+
+    def traffic_elsewhere(self) -> Traffic:
+        """Return how often jobs of other roots moved that are at the vendor."""
+        [(submits, tasks)] = self._kept_rows(_TRAFFIC_ELSEWHERE)
+        return Traffic(int(submits or 0), int(tasks or 0))
 
     @errors_in_words
     def _rows(self, query: str, values: Values = NO_VALUES) -> list[StoredRow]:
@@ -326,7 +384,11 @@ class PostgresStore(_PostgresReading, StoredWriter):
         self._alone = alone
         self._choose = choose
         self.root_id = ""
+        self.ahead_seconds = 0.0
+        """How far the server's clock is ahead of this machine's: all daemons of the store go by that one."""
         self._fence: int | None = None  # that of the root, when it was taken
+        self._process = ""  # that took it: a failover to a server that knows less gives the same number twice
+        self._made_root = False  # nobody had ever served, or added it
         self._writer = {"writer": "root"}
         self._written: int | None = None  # by this object, and those before it
         self._changed = 0
@@ -342,24 +404,31 @@ class PostgresStore(_PostgresReading, StoredWriter):
 
     def _prepared(self, found: psycopg.Connection[StoredRow]) -> None:
         self._hold(found)
+        self._compare_clocks(found.execute(_NOW).fetchall())
         if self._written is None:
-            self._refuse_other_time(found)
+            self._refuse_other_time()
             self._migrate(found)
-            self.root_id = self._choose(_known_roots(found))
-            self._writer = {"writer": f"root {self.root_id}"}
-            insert = "INSERT INTO writings VALUES (:writer, 0) ON CONFLICT DO NOTHING"
-            found.execute(in_postgres(insert), self._writer)
             self._keep_moves(found)
-            self._written = self._written_in(found)
+            self._choose_root(found)
         else:
             version_of(found, self._database)
+            self._database.see_root(found, self.root_id)
+
+    def _choose_root(self, found: psycopg.Connection[StoredRow]) -> None:
+        self.root_id = self._choose(_known_roots(found))
+        self._writer = {"writer": f"root {self.root_id}"}
+        insert = "INSERT INTO writings VALUES (:writer, 0) ON CONFLICT DO NOTHING"
+        found.execute(in_postgres(insert), self._writer)
+        self._written = self._written_in(found)
         self._database.see_root(found, self.root_id)
 
-    def _refuse_other_time(self, found: psycopg.Connection[StoredRow]) -> None:
-        """Raise JournalError where the clocks are far apart: days of budgets, leases and histories would make no sense."""
-        there = float(found.execute("SELECT extract(epoch FROM clock_timestamp())").fetchall()[0][0])
-        if abs(there - self._now()) > _CLOCKS_APART_SECONDS:
-            minutes = abs(there - self._now()) / 60
+    def _compare_clocks(self, there: Sequence[StoredRow]) -> None:
+        self.ahead_seconds = float(there[0][0]) - self._now()
+
+    def _refuse_other_time(self) -> None:
+        """Raise JournalError where the clocks are far apart: files and logs would make no sense."""
+        if abs(self.ahead_seconds) > _CLOCKS_APART_SECONDS:
+            minutes = abs(self.ahead_seconds) / 60
             raise JournalError(
                 f"The clock of this machine and that of {self._database.shown} are {minutes:.0f} minutes apart.",
                 advice="Let the network set both: `timedatectl set-ntp true` on each machine.",
@@ -395,13 +464,13 @@ class PostgresStore(_PostgresReading, StoredWriter):
                 found.execute(script)
                 found.execute("UPDATE store SET version = %s", (version,))
 
-    def _written_in(self, found: psycopg.Connection[StoredRow]) -> int:
-        known = found.execute(in_postgres(_WRITTEN), self._writer).fetchall()
+    def _written_in(self, found: psycopg.Connection[StoredRow], query: str = _WRITTEN) -> int:
+        known = found.execute(in_postgres(query), self._writer).fetchall()
         return int(known[0][0]) if known else -1
 
     @staticmethod
     def _keep_moves(found: psycopg.Connection[StoredRow]) -> None:
-        """Let the schema know the moves of today; those that a newer program knows stay, for it may work beside this one."""
+        """Store the moves of today; those that a newer program has added stay: both may be in use at the same time."""
         known = {tuple(row) for row in found.execute("SELECT before, after FROM moves")}
         for move in set(legal_moves()) - known:
             found.execute("INSERT INTO moves VALUES (%s, %s) ON CONFLICT DO NOTHING", move)
@@ -417,9 +486,15 @@ class PostgresStore(_PostgresReading, StoredWriter):
     def seen_root(self) -> tuple[ServedRoot | None, int]:
         """Return the root as it is at this moment, None where nobody ever had it, and the number of the connection.
 
-        Another connection may lead to another server, which may know less.
+        Another connection may lead to another server, which may know less. Where nobody had it, it is chosen once more: another daemon
+        may have begun with this very store meanwhile. Raises UnknownRootError where that one serves another folder.
         """
-        return self.served(), self._database.opened
+        found = self.served()
+        if found is None:
+            with self._database.in_words("cannot be read"):
+                self._choose_root(self._database.connection())
+            found = self.served()
+        return found, self._database.opened
 
     def take_root(
         self, me: ServingProcess, place: str, seconds: float, seen: ServedRoot | None, *, ended: bool
@@ -432,6 +507,8 @@ class PostgresStore(_PostgresReading, StoredWriter):
         with self._transaction():
             self._written = self._written_in(self._database.connection())  # it has grown since this one stands by
             named = {"root": self.root_id, "place": place}
+            if seen is None and self._value("SELECT EXISTS (SELECT 1 FROM roots)"):
+                raise StandbyError("Another daemon was faster: the store has a root by now.")
             self._write("INSERT INTO roots (id, place) VALUES (:root, :place) ON CONFLICT DO NOTHING", named)
             self._rows(
                 "SELECT 1 FROM roots WHERE id = :root FOR UPDATE", named
@@ -447,30 +524,33 @@ class PostgresStore(_PostgresReading, StoredWriter):
                 _TAKE, {**named, "daemon": me.daemon, "process": me.process, "seconds": seconds}
             )
             self._write(_KEEP_PLACE, named)
-        self._fence = fence
+        self._fence, self._process, self._made_root = fence, me.process, seen is None
 
     def extend_root(self, seconds: float) -> None:
         """Keep the root for so long from now. Raises FencedError where another daemon has it, StoreAwayError."""
         with self._database.in_words("cannot be written"):
-            mine = {"root": self.root_id, "fence": self._fence, "seconds": seconds}
-            if not self._database.run(_EXTEND, mine).rowcount:
+            if not (there := self._database.run(_EXTEND, {**self._mine, "seconds": seconds}).fetchall()):
                 raise self._fenced()
+        self._compare_clocks(there)
 
     def free_root(self) -> None:
-        """Let a standby have the root at once: this daemon does nothing more. A root that it did not adopt is forgotten.
+        """Let a standby have the root at once: this daemon does nothing more. A root that it made and did not adopt is forgotten.
 
         Raises DiskError: then the lease ends by itself.
         """
-        mine = {"root": self.root_id, "fence": self._fence}
-        with self._database.in_words("cannot be written"):
-            if not self._database.run(_FREE, mine).rowcount or self.meta(ROOT_ID):
-                return
-            self._database.run("DELETE FROM root_places WHERE root = :root", mine)
-            self._database.run("DELETE FROM roots WHERE id = :root", mine)
+        with self._database.in_words("cannot be written"), self._database.connection().transaction():
+            if self._database.run(_FREE, self._mine).rowcount and self._made_root and not self.meta(ROOT_ID):
+                self._database.run("DELETE FROM root_places WHERE root = :root", self._mine)
+                self._database.run("DELETE FROM roots WHERE id = :root", self._mine)
 
-    def may_be_sent(self) -> frozenset[str]:
-        """Return the jobs that a process was submitting which fell silent, as long as nobody knows that it has ended."""
-        return frozenset(row[0] for row in self._kept_rows(_MAY_BE_SENT))
+    @property
+    def _mine(self) -> Values:
+        # The number alone is not enough: after a failover that lost a takeover, the next one has the same.
+        return {"root": self.root_id, "fence": self._fence, "process": self._process}
+
+    def may_be_sent(self) -> Mapping[str, str]:
+        """Return the jobs that a process was submitting which fell silent, with that, as long as nobody knows that it has ended."""
+        return {row[0]: row[1] for row in self._kept_rows(_MAY_BE_SENT)}
 
     def _fenced(self) -> FencedError:
         found = self._database.run(_FENCE, {"root": self.root_id}).fetchall()
@@ -497,6 +577,10 @@ class PostgresStore(_PostgresReading, StoredWriter):
     def spent_in_day(self, purchase: int) -> Mapping[str, Decimal]:
         """Return the same as `spent_since`: whole blocks of purchases are summed up already."""
         return self.spent_since(purchase)
+
+    def shared_now(self) -> float | None:
+        """Return the instant (UTC) by the server's clock."""
+        return float(self._value(_NOW))
 
     @property
     def changes(self) -> int:
@@ -589,7 +673,7 @@ class PostgresStore(_PostgresReading, StoredWriter):
         if self._fence is None:
             return
         found = self._database.run(_FENCE, {"root": self.root_id}).fetchall()
-        if not found or found[0]["fence"] != self._fence:
+        if not found or (found[0]["fence"], found[0]["process"]) != (self._fence, self._process):
             raise self._fenced()
 
     def _end(self) -> None:
@@ -613,9 +697,11 @@ class PostgresStore(_PostgresReading, StoredWriter):
             self._database.drop()
 
     def _was_stored(self, away: StoreAwayError) -> bool:
-        """Return whether the commit that the network cut off is durable. Raises JournalError where nobody can say.
+        """Return whether the commit that the network cut off is durable. Raises JournalError where nobody can say, FencedError.
 
-        The lock waits for the old connection's end: until then the server may still store it.
+        The lock waits for the old connection's end: until then the server may still store it. What is asked is committed with a
+        change of its own, which a standby of the server that must have everything has to have as well: before that, what the server
+        shows may be lost with it.
         """
         until = time.monotonic() + _FOUND_OUT_SECONDS
         while True:
@@ -624,7 +710,9 @@ class PostgresStore(_PostgresReading, StoredWriter):
                     found = self._database.connection(at_once=True)
                     with found.transaction():
                         found.execute(in_postgres(_LOCK), {"what": _BOOK})
-                        written = self._written_in(found)
+                        self._refuse_fenced()  # else the writing that is counted may be a takeover
+                        # Written, not read: that is durable on a replica as well when this returns, and so is all before it.
+                        written = self._written_in(found, _WRITTEN_FOR_GOOD)
                 break
             except DiskError as error:
                 if time.monotonic() >= until:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from rodin_watchd.adapters.store.codec import plain
 from rodin_watchd.adapters.store.schema import BLOCK
 from rodin_watchd.adapters.store.stored import quoted
-from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.machine import AT_VENDOR, ENDED, SENDING
 from rodin_watchd.core.store import SHARED_KEYS
 from rodin_watchd.model import Job, State
 
@@ -415,8 +415,8 @@ _MIGRATIONS: Final = (
         renewed BIGINT NOT NULL DEFAULT 0, -- grows while that lives
         until TIMESTAMPTZ NOT NULL DEFAULT '-infinity' -- for people: who waits measures the time itself
     );
-    -- Jobs that a process was submitting which fell silent: while it may live, its last bytes may still leave.
-    CREATE TABLE taken_over (job_id $TEXT PRIMARY KEY, daemon $TEXT NOT NULL, process $TEXT NOT NULL);
+    -- Submits of a process that fell silent: while it may live, its last bytes may still leave.
+    CREATE TABLE taken_over (purchase BIGINT PRIMARY KEY REFERENCES purchases (id), daemon $TEXT NOT NULL, process $TEXT NOT NULL);
     CREATE TABLE root_places (place $TEXT PRIMARY KEY, root $TEXT NOT NULL REFERENCES roots (id));
     CREATE FUNCTION own_root() RETURNS TEXT LANGUAGE sql STABLE
         AS $$$$ SELECT coalesce(current_setting('$SETTING', true), '') COLLATE "C" $$$$;
@@ -524,6 +524,21 @@ _MIGRATIONS: Final = (
     END $$$$;
     CREATE TRIGGER farm_call_is_guarded BEFORE UPDATE ON farm_calls FOR EACH ROW EXECUTE FUNCTION farm_call_is_guarded();
     """,
+    """
+    -- One account for all roots: see docs/nodes.md. How often jobs moved that were at the vendor, or came there: a proof by the
+    -- balance must see also what began and ended between two looks.
+    CREATE TABLE traffic (root $TEXT PRIMARY KEY, submits BIGINT NOT NULL, tasks BIGINT NOT NULL);
+    CREATE FUNCTION traffic_is_counted() RETURNS trigger $LANGUAGE AS $$$$ BEGIN
+        INSERT INTO traffic AS known VALUES (NEW.root, (OLD.state IN ($SENDING) OR NEW.state IN ($SENDING))::int, 1)
+            ON CONFLICT (root) DO UPDATE SET submits = known.submits + excluded.submits, tasks = known.tasks + 1;
+        RETURN NULL;
+    END $$$$;
+    CREATE TRIGGER traffic_is_counted AFTER UPDATE OF state ON all_jobs FOR EACH ROW
+        WHEN (OLD.state IN ($AT_VENDOR) OR NEW.state IN ($AT_VENDOR)) EXECUTE FUNCTION traffic_is_counted();
+    CREATE INDEX jobs_by_drop ON all_jobs ((facts ->> 'dropped')) WHERE state NOT IN ($ENDED);
+    DROP INDEX commands_by_verb;
+    CREATE INDEX commands_by_verb ON all_commands (verb, id);
+    """,
 )
 
 VERSION: Final = len(_MIGRATIONS)
@@ -536,6 +551,8 @@ def migrations(version: int) -> list[tuple[int, str]]:
         "TEXT": 'TEXT COLLATE "C"',  # compared by code points, whatever the database's language
         "STATES": quoted(sorted(State)),
         "ENDED": quoted(sorted(ENDED)),
+        "SENDING": quoted(sorted(SENDING)),
+        "AT_VENDOR": quoted(sorted(AT_VENDOR)),
         "COST": COST,
         "BLOCK": str(BLOCK),
         "LANGUAGE": f"LANGUAGE plpgsql SET search_path = {SCHEMA}, pg_temp",

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from rodin_watchd.adapters.store import schema
 from rodin_watchd.adapters.store.archive import ArchiveReader
@@ -28,6 +28,7 @@ from rodin_watchd.adapters.store.stored import (
 )
 from rodin_watchd.core.farm import NO_FARM, FarmState
 from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.proof import NO_TRAFFIC, Traffic
 from rodin_watchd.errors import JournalError, OldJournalError
 from rodin_watchd.model import Job
 
@@ -100,6 +101,7 @@ _WITH_ORIGINALS = """
 
 SQLITE: Final = Dialect(
     newest_costs=_NEWEST_COSTS,
+    commands="commands",
     tries_in_a_row=_TRIES_IN_A_ROW,
     made=_MADE,
     siblings=_SIBLINGS,
@@ -165,6 +167,30 @@ class JournalReader(StoredReader):
     def schema_version(self) -> int:
         """Return the number of the schema that the file has."""
         return int(self._value("PRAGMA user_version"))
+
+    # ---- a journal has one root --------------------------------------------------------------------------------------
+
+    def elsewhere(self) -> Sequence[Job]:
+        """Return no job."""
+        return ()
+
+    def live_elsewhere(self, _fingerprints: Sequence[str], _dropped: str) -> Job | None:
+        """Return no job."""
+        return None
+
+    def place_elsewhere(self, _job_id: str) -> str:
+        """Say that a job is of this root."""
+        return ""
+
+    def meta_elsewhere(self, _key: str) -> Sequence[Any]:
+        """Return no value."""
+        return ()
+
+    def traffic_elsewhere(self) -> Traffic:
+        """Return no traffic."""
+        return NO_TRAFFIC
+
+    # ---- asking the file ---------------------------------------------------------------------------------------------
 
     def _archived_job(self, job_id: str) -> Job | None:
         with contextlib.closing(ArchiveReader(self.path)) as archive:

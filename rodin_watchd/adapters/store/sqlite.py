@@ -423,6 +423,10 @@ class Journal(JournalReader, StoredWriter):
         if not busy:
             self._swept = changes
 
+    def shared_now(self) -> float | None:
+        """Return None: one daemon alone serves a journal."""
+        return None
+
     @property
     def changes(self) -> int:
         """A number that grows with each change that is made through this object."""

@@ -35,7 +35,6 @@ from rodin_watchd.core.store import (
     NO_META,
     NOTHING_BESIDE,
     SILENT,
-    Affordable,
     Announcer,
     Beside,
     Command,
@@ -67,6 +66,7 @@ class Dialect:
     """What is not the same in every database: queries and parts of them."""
 
     newest_costs: str  # of the 20 newest charges
+    commands: str  # the table of those of all roots
     tries_in_a_row: str  # how many, after the purchase `looked`, or of those `beside`
     made: str  # the job that made `contents`
     siblings: str  # the jobs of this name in this batch
@@ -426,6 +426,11 @@ class PurchaseReader(ABC):
     def refused_since(self, purchase: int) -> tuple[Refusal, ...]:
         """Return the submits after a purchase that were refused and are not known to have been free, oldest first."""
         return tuple(map(_refusal, self._kept_rows(f"{_REFUSED} AND id > :after ORDER BY id", {"after": purchase})))
+
+    def refused_here(self, purchase: int) -> tuple[Refusal, ...]:
+        """Return those of them that are of this root's jobs."""
+        query = f"{_REFUSED} AND id > :after AND job_id IN (SELECT id FROM jobs) ORDER BY id"  # noqa: S608 - of words of this module
+        return tuple(map(_refusal, self._kept_rows(query, {"after": purchase})))
 
     def refused_of(self, fingerprint: str, dropped: str = "") -> tuple[Refusal, ...]:
         """Return the same of one content, of all times; and of what was dropped for it, whatever plugins made of that."""
@@ -799,9 +804,9 @@ class StoredReader(PurchaseReader, HookRunReader):
         """Return nothing: a journal has one root, and its lock shows who serves it."""
         return None
 
-    def may_be_sent(self) -> frozenset[str]:
+    def may_be_sent(self) -> Mapping[str, str]:
         """Return the jobs whose last bytes may still leave: of a store for one service none, its lock shows that the one before ended."""
-        return frozenset()
+        return {}
 
     @errors_in_words
     def gate(self, up_to: int | None = None) -> dict[GateKey, Pass]:
@@ -817,8 +822,9 @@ class StoredReader(PurchaseReader, HookRunReader):
         return int(self._value("SELECT coalesce(max(id), 0) FROM gate WHERE verdict = 'held'"))
 
     def newest_command(self, verb: str) -> int:
-        """Return the number of the newest command of this kind, answered or not, 0 without any."""
-        return int(self._value("SELECT coalesce(max(id), 0) FROM commands WHERE verb = :verb", {"verb": verb}))
+        """Return the number of the newest command of this kind in all roots, answered or not, 0 without any."""
+        query = f"SELECT coalesce(max(id), 0) FROM {self.dialect.commands} WHERE verb = :verb"  # noqa: S608 - a name
+        return int(self._value(query, {"verb": verb}))
 
     @errors_in_words
     def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON was stored
@@ -990,11 +996,13 @@ class StoredWriter(StoredReader, HookRunWriter):
         yield
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Make all that is written within the context one transaction, which its first writing call begins."""
+    def together(self, *, decides: bool = False) -> Iterator[None]:
+        """Make all that is written within the context one transaction, which its first writing call begins, or at once (`decides`)."""
         with contextlib.ExitStack() as group:
             self._group = group
             try:
+                if decides:
+                    group.enter_context(self._own_transaction(vital=False))
                 yield
             finally:
                 self._group = None
@@ -1021,18 +1029,6 @@ class StoredWriter(StoredReader, HookRunWriter):
             self._set_meta(meta)
             self._set_gate(beside.gate)
             self._reply(beside.reply)
-
-    def commit_affordable(
-        self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable
-    ) -> Sequence[Transition]:
-        """Make those intents durable that `affordable` chooses, given what was bought after a purchase; return them.
-
-        Reading, choosing and writing are one transaction: no two intents are paid by the same credits.
-        """
-        with self._transaction():
-            chosen = affordable(self.spent_in_day(purchase), intents)
-            self._save(chosen, now)
-        return chosen
 
     def _save(self, transitions: Sequence[Transition], now: float, announcer: Announcer = SILENT) -> None:
         for transition in transitions:
