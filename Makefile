@@ -115,7 +115,7 @@ pictures: $(VENV)/.dev  ## Make the pictures of the documents from the demo, in 
 
 lock: $(VENV)/.dev  ## Renew the locks of the development environment and of the documents
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
-		--extra emulator --extra usdz --extra convert-mesh --extra metrics --extra notify --extra postgres --extra upload-s3 --extra web --extra dev --upgrade \
+		--extra emulator --extra usdz --extra convert-mesh --extra metrics --extra notify --extra postgres --extra farm --extra s3 --extra upload-s3 --extra web --extra dev --upgrade \
 		-o $(LOCK) pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url --group docs --upgrade -o $(DOCS_LOCK)
 

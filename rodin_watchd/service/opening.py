@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,10 +26,11 @@ from rodin_watchd.adapters.store.backup import (
     refuse_foreign_backup,
     reserve_path,
 )
-from rodin_watchd.adapters.store.factory import copy_old_jobs, open_database, open_reader
+from rodin_watchd.adapters.store.factory import copy_old_jobs, farm_queue, open_database, open_reader
 from rodin_watchd.adapters.store.files import finish, make_private
 from rodin_watchd.adapters.store.sqlite import Journal, Tell, silent
 from rodin_watchd.config import Config
+from rodin_watchd.core.farm import CallQueue
 from rodin_watchd.core.health import Health
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.names import printable
@@ -37,7 +38,14 @@ from rodin_watchd.core.pauses import PAUSES, after_start, remembered_pauses, sto
 from rodin_watchd.core.proof import LOSSES
 from rodin_watchd.core.roots import process_in_words
 from rodin_watchd.core.store import COPIED_AT, MOVED_FROM, MOVED_TO, TOO_OLD, Announcer, ServedRoot, Store
-from rodin_watchd.errors import AlreadyRunningError, DiskError, ForeignFileError, JournalError, RootAwayError
+from rodin_watchd.errors import (
+    AlreadyRunningError,
+    ConfigError,
+    DiskError,
+    ForeignFileError,
+    JournalError,
+    RootAwayError,
+)
 from rodin_watchd.own_file import refuse_foreign_at
 from rodin_watchd.service.budget import BudgetDay
 from rodin_watchd.service.clock import Clock
@@ -60,6 +68,9 @@ from rodin_watchd.service.snapshot import Monitor
 from rodin_watchd.service.web_page import WebPage
 from rodin_watchd.settings import StorePlace, lease_path, lock_path, store_place
 
+_PATIENCE_SECONDS = 5.0
+"""How long the daemon's question to the farm's queue waits for a database that is away, until people read it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Base:
@@ -77,6 +88,7 @@ class Base:
     """The service's clock: where several daemons share the store, its now is theirs."""
     is_sure: Callable[[], bool]
     """Whether nobody else can serve the root by now, without a look; any thread."""
+    open_farm: Callable[[], CallQueue] | None  # where the store is in a database
     begin: Callable[[str, Announcer], None]
     """The repairs of a start, for an account: once, before any worker runs; plugins are owed calls for what they do, and from then on."""
 
@@ -156,9 +168,8 @@ def opened(  # noqa: PLR0913 - what it is made of
         standing = Standing(mounts_keeper, holds, kept.guard, checks, *keepers, remake_work, kept.lease)
         money = BudgetDay(store, local_zone(), clock), SubmitCount(spool.mounts)
         page = stack.enter_context(contextlib.closing(WebPage(config, web_command, clock)))
-        base = Base(
-            spool, partial(copy_old_jobs, place), store, job_store, standing, *money, page, clock, kept.owns(), begin
-        )
+        copy, owns = partial(copy_old_jobs, place), kept.owns()
+        base = Base(spool, copy, store, job_store, standing, *money, page, clock, owns, _farm_of(place), begin)
         yield base
 
 
@@ -270,6 +281,22 @@ def _root_holds(
         yield StateFolder(lock_path(config).parent, fixed=False)
         yield stack.enter_context(Lock(lock_path(config), lambda: not is_leased()))
     yield stack.enter_context(Lease(lease_path(config), clock.monotonic, wait, is_needed=is_leased))
+
+
+def _farm_of(place: StorePlace) -> Callable[[], CallQueue] | None:
+    return partial(farm_queue, place.address, _PATIENCE_SECONDS) if place.address else None
+
+
+def queue_of(config: Config, environ: Mapping[str, str]) -> Callable[[], CallQueue]:
+    """Return what makes a queue of the farm's calls, for a worker. Raises ConfigError without a database, or without the extra."""
+    address = store_place(config, environ, root_id_in).address
+    if address is None:
+        raise ConfigError(
+            "A worker needs the store in PostgreSQL, where plugins' calls wait for it.",
+            advice="Set store.url to the database of the service (docs/farm.md).",
+        )
+    farm_queue(address, _PATIENCE_SECONDS)
+    return partial(farm_queue, address, config.farm.silent_seconds)
 
 
 def _repair(base: Base, now: float, account: str, *, knew_root: bool) -> None:

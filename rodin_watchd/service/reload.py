@@ -220,6 +220,7 @@ class Serving:
             daemon = daemon_of(config, tools, self._base, self._clock, handover)
             before, self._daemon = self.daemon, daemon
             self._let_go(daemon.take_over())
+            before.parts.tools.plugins.end_waits()  # those who waited for workers wait again, as it is configured now
             report_left_out(self._base.job_store, hosted, self._clock.now())
             self._tools = stack.pop_all()
             before.let_go()

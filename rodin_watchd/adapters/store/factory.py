@@ -13,10 +13,11 @@ from typing import Any, Protocol
 from rodin_watchd.adapters.store.archive import ArchiveFile
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
+from rodin_watchd.core.farm import CallQueue
 from rodin_watchd.core.roots import KnownRoots, ServingProcess
 from rodin_watchd.core.store import MOVED_FROM, MOVED_TO, ROOT_ID, OldJob, ServedRoot, Store, StoreReader
 from rodin_watchd.errors import CommandRefusedError, ConfigError, OldJournalError, UnknownRootError
-from rodin_watchd.settings import StorePlace
+from rodin_watchd.settings import Address, StorePlace
 
 
 class SharedStore(Store, Protocol):
@@ -113,6 +114,16 @@ def _root_to_serve(known: KnownRoots, place: StorePlace) -> str:
     )
 
 
+def farm_queue(address: Address, patience: float) -> CallQueue:
+    """Return the queue of the farm's calls in a database; nothing is opened. Raises ConfigError without the extra.
+
+    `patience`: for how many seconds its calls wait for a database that is away.
+    """
+    with needs_procrastinate():
+        from rodin_watchd.adapters.store.farm import FarmQueue  # noqa: PLC0415 - an optional extra
+    return FarmQueue(address, patience)
+
+
 def leave_command(place: StorePlace, verb: str, arguments: dict[str, Any], now: float, *, once: bool) -> int:
     """Leave a command for the daemon, and return its number; `once`: not while the same waits for the same job.
 
@@ -195,6 +206,20 @@ def _refuse_own(target: StorePlace) -> None:
             f"{target.shown[0].upper()}{target.shown[1:]} has a store of its own, which knows what was paid for.",
             advice="Name an empty database, or another folder.",
         )
+
+
+@contextlib.contextmanager
+def needs_procrastinate() -> Iterator[None]:
+    """Say how to install what the farm needs, if importing it fails. Raises ConfigError."""
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("procrastinate", "psycopg", "psycopg_pool", "psycopg_binary"):
+            raise
+        raise ConfigError(
+            "A plugin's table says where = “farm”, or this is a worker, but procrastinate is not installed.",
+            advice=f'Run: {shlex.quote(sys.executable)} -m pip install "rodin-watchd[farm]"',
+        ) from None
 
 
 @contextlib.contextmanager

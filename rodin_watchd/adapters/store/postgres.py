@@ -19,6 +19,7 @@ import psycopg
 
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store.codec import plain
+from rodin_watchd.adapters.store.farm_state import CALLS, IS_THERE, WORKERS, state_of
 from rodin_watchd.adapters.store.files import errors_in_words, in_words
 from rodin_watchd.adapters.store.postgres_connection import LOCKS, Database, in_postgres
 from rodin_watchd.adapters.store.postgres_schema import COST, SCHEMA, VERSION, facts, migrations
@@ -41,6 +42,7 @@ from rodin_watchd.adapters.store.stored import (
     quoted,
     refuse_moved,
 )
+from rodin_watchd.core.farm import NO_FARM, FarmState
 from rodin_watchd.core.machine import AT_VENDOR, ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.proof import Traffic
@@ -270,6 +272,12 @@ class _PostgresReading(StoredReader):
                 f"Job {printable(prefix)} is of another root of this store: {printable(place)}.",
                 advice="Give the command with the configuration of that root: `--config`.",
             ) from error
+
+    def farm(self) -> FarmState:
+        """Return what there is of the farm."""
+        if not self._value(IS_THERE):
+            return NO_FARM
+        return state_of(self._rows(WORKERS), self._rows(CALLS))
 
     def elsewhere(self) -> Sequence[Job]:
         """Return the live jobs of other roots that the bounds of the account are about."""
