@@ -26,7 +26,7 @@ NPM = command -v npm >/dev/null || { $(call APT,nodejs npm); }; if command -v np
 	|| echo "npm failed, as told above: the tests with $(1) will be skipped"; \
 	else echo "npm is missing: the tests with $(1) will be skipped"; fi
 
-.PHONY: help demo test lint types unit thorough test-tools test-systemd test-shares test-web test-postgres deb man bench soak docs pictures reference lock clean
+.PHONY: help demo test lint types unit thorough test-tools test-systemd test-shares test-web test-postgres deb man bench soak soak-nodes docs pictures reference lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -73,9 +73,9 @@ test-web: $(VENV)/.dev .node/.made  ## Drive the page in a real browser: its 3D,
 	@command -v chromium >/dev/null || { $(call APT,chromium); }
 	$(BIN)/pytest -q -rs -m "browser or not browser" tests/web/test_browser.py tests/web/test_models.py tests/web/test_story.py
 
-test-postgres: $(VENV)/.dev .postgres  ## Test the store in a real PostgreSQL: its schema, services that race, a server that goes
-	$(BIN)/pytest -q -rs -n $(WORKERS) tests/adapters/test_postgres.py tests/adapters/test_store_contract.py \
-		tests/adapters/test_store_copying.py tests/service/test_postgres_service.py
+test-postgres: $(VENV)/.dev .postgres  ## Test the store in a real PostgreSQL: its schema, services that race, a server that goes; a short soak of several
+	$(BIN)/pytest -q -rs -n $(WORKERS) -m "nodes or not nodes" tests/adapters/test_postgres.py tests/adapters/test_store_contract.py \
+		tests/adapters/test_store_copying.py tests/service/test_postgres_service.py tests/reliability/test_nodes.py
 
 deb: $(VENV)/.dev  ## Build the Debian package (bookworm; DEB_PYTHON=3.13 for trixie) into dist/
 	$(BIN)/python tools/build_deb.py --python $(DEB_PYTHON)
@@ -97,6 +97,10 @@ soak: $(VENV)/.dev  ## Kill the service in every way we know, for ten minutes, a
 	@command -v faketime >/dev/null || { $(call APT,faketime); }
 	$(BIN)/python tools/soak.py $(SOAK)
 
+soak-nodes: $(VENV)/.dev .postgres  ## Kill, stop and cut off several daemons on one store for ten minutes, and count what broke
+	@command -v gcc >/dev/null || { $(call APT,gcc libc6-dev); }
+	$(BIN)/python tools/soak_nodes.py $(SOAK)
+
 reference: $(VENV)/.dev  ## Write the generated files: config.example.toml, the schemas, the state diagram
 	$(BIN)/python tools/write_reference.py
 	$(BIN)/python tools/write_docs.py
@@ -111,7 +115,7 @@ pictures: $(VENV)/.dev  ## Make the pictures of the documents from the demo, in 
 
 lock: $(VENV)/.dev  ## Renew the locks of the development environment and of the documents
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
-		--extra emulator --extra usdz --extra convert-mesh --extra metrics --extra notify --extra postgres --extra upload-s3 --extra web --extra dev --upgrade \
+		--extra emulator --extra usdz --extra convert-mesh --extra metrics --extra notify --extra postgres --extra farm --extra s3 --extra upload-s3 --extra web --extra dev --upgrade \
 		-o $(LOCK) pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url --group docs --upgrade -o $(DOCS_LOCK)
 

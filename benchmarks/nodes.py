@@ -159,7 +159,7 @@ def _writes(server: _Server, count: int) -> tuple[Cost, Cost, Cost]:
         address = server.address(name)
         with contextlib.closing(PostgresStore(address, lambda _known: "r1")) as store:
             me = ServingProcess("bench:/state", "{}")
-            store.begin_process(me)
+            store.begin_process(me, "bench:/root")
             store.take_root(me, "bench:/root", ROOT_LEASE_SECONDS, None, ended=True)
 
             def timed(act: object) -> Cost:

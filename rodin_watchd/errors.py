@@ -894,6 +894,30 @@ class PluginRefusedError(FilesError):
     code = "plugin-refused"
 
 
+class PluginUnfitError(OwnerError):
+    """A plugin cannot be used on this worker's machine."""
+
+    code = "plugin-unfit"
+    advice = "Run `rodin-watchd plugins check` with the worker's configuration."
+
+
+class FarmFilesError(OwnerError):
+    """The files of a plugin's call cannot be moved between the service and a worker."""
+
+    code = "farm-files"
+    fault = Fault.MACHINE
+    advice = f"Tell the person who runs the service; {CONTINUES}."
+    command = "The log has the cause: look at farm.files, farm.endpoint and the credentials, or at the share."
+
+
+class FarmWaitEndedError(OwnerError):
+    """The service stops: a worker goes on with a plugin's call, and the next start waits for it."""
+
+    code = "farm-wait-ended"
+    fault = Fault.NOBODY
+    advice = f"Nothing is lost; {CONTINUES}."
+
+
 # ---- The page in the browser ----------------------------------------------------------------------------------------
 
 

@@ -95,6 +95,11 @@ class Trouble:
         self._action = action
         self._logged = ""
 
+    @property
+    def words(self) -> str:
+        """What does not succeed now, "" for nothing."""
+        return self._logged
+
     def begins(self, words: str) -> None:
         """Say what does not succeed, and why; may be repeated."""
         if words != self._logged:
@@ -118,6 +123,9 @@ STREAM_VARIABLE: Final = "JOURNAL_STREAM"  # systemd.exec(5): device and inode o
 JOURNAL_SOCKET: Final = Path("/run/systemd/journal/socket")
 IDENTIFIER: Final = "rodin-watchd"
 
+_QUIET: Final = ("procrastinate", "psycopg.pool")
+"""Libraries whose troubles we log in our own words; each try to reach a database that is away would be lines of theirs."""
+
 _PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 """Python's levels as those of sd-daemon(3)."""
 
@@ -127,6 +135,8 @@ def start_log(chosen: LogFormat | None, environ: Mapping[str, str]) -> LogFormat
     kind = chosen or ("journal" if leads_to_journald(environ, sys.stderr.fileno()) else "human")
     logging.basicConfig(handlers=[_handler(kind)], force=True)
     logging.captureWarnings(capture=True)  # a library's warning is a line like all others
+    for library in _QUIET:
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     _install_fault_hooks()
     set_level("info")
     return kind

@@ -45,7 +45,7 @@ from rodin_watchd.errors import (
 )
 from rodin_watchd.model import Entry, Kind, Signature, State
 from rodin_watchd.service.balance import PROOF_IN_SHORT
-from rodin_watchd.service.status import LATE_IN_SHORT, LOSS_IN_SHORT
+from rodin_watchd.service.status import FARM_IN_SHORT, LATE_IN_SHORT, LOSS_IN_SHORT
 
 PATH = Path(__file__).parent / "samples" / "sentences.txt"
 
@@ -214,7 +214,7 @@ def notices() -> Iterator[str]:
     for kind in service_errors():
         (reason,) = reasons_of_pauses({kind.lane or Lane.API: Pause(kind().problem, NOW, math.inf)}, UTC)
         yield reason.plain or ""
-    yield from (PAUSED_BY_REQUEST.plain or "", LOSS_IN_SHORT, LATE_IN_SHORT, PROOF_IN_SHORT)
+    yield from (PAUSED_BY_REQUEST.plain or "", LOSS_IN_SHORT, LATE_IN_SHORT, FARM_IN_SHORT, PROOF_IN_SHORT)
     yield plain_alarm(a_job(State.GENERATED), UTC)
 
 

@@ -63,9 +63,11 @@ LATE_IMPORTS = {
     "rodin_watchd.hooks.worker": {"jsonschema"},  # only a plugin that checks its settings by a schema needs it
     "rodin_watchd.adapters.store.factory": {
         "rodin_watchd.adapters.store.copying",
+        "rodin_watchd.adapters.store.farm",
         "rodin_watchd.adapters.store.postgres",
         "rodin_watchd.adapters.store",
-    },  # the extra `postgres`
+    },  # the extras `postgres` and `farm`
+    "rodin_watchd.service.farm": {"rodin_watchd.adapters.bucket", "rodin_watchd.adapters"},  # the extra `s3`
     "rodin_watchd.emulator.mesh_io": {"rodin_watchd.emulator.usdz", "rodin_watchd.emulator"},  # the extra `usdz`
 }
 """Imports inside functions outside the cli, each for an optional extra."""

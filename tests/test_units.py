@@ -11,6 +11,7 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "systemd"
 UNIT, INSTANCE = FOLDER / "rodin-watchd.service", FOLDER / "rodin-watchd@.service"
+WORKER = FOLDER / "rodin-watchd-worker@.service"
 MOST_EXPOSURE = 15  # tenths, as --threshold counts
 
 NEEDED = {
@@ -70,7 +71,27 @@ def test_each_wall_of_the_sandbox_has_its_reason() -> None:
             break
 
 
-@pytest.mark.parametrize("unit", [UNIT, INSTANCE], ids=lambda unit: unit.name)
+def test_a_worker_is_as_tight_as_the_service() -> None:
+    """It has less: no key, no capability, no right to give files away; and waits for what it is for."""
+    sandbox = settings(UNIT)[settings(UNIT).index("ProtectSystem=strict") :]
+    lines = settings(WORKER)
+    less = {
+        "CapabilityBoundingSet=CAP_LEASE": "CapabilityBoundingSet=",
+        "AmbientCapabilities=CAP_LEASE": "AmbientCapabilities=",
+    }
+    wanted = [less.get(line, line) for line in sandbox if line != "SystemCallFilter=@chown"]
+    assert lines[lines.index("ProtectSystem=strict") :] == wanted
+    assert set(lines) >= {
+        "Type=notify",
+        "WatchdogSec=3min",
+        "Restart=on-failure",
+        "User=rodin-watchd",
+        "KillMode=mixed",
+    }
+    assert not any(line.startswith("LoadCredential=") for line in lines)
+
+
+@pytest.mark.parametrize("unit", [UNIT, INSTANCE, WORKER], ids=lambda unit: unit.name)
 def test_the_exposure_is_low(unit: Path, tmp_path: Path) -> None:
     """`systemd-analyze security` finds at most 1.5, without asking a running systemd."""
     there = tmp_path / unit.name.replace("@", "@studio")
@@ -80,7 +101,7 @@ def test_the_exposure_is_low(unit: Path, tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout[-300:] + run.stderr
 
 
-@pytest.mark.parametrize("unit", [UNIT, INSTANCE], ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", [UNIT, INSTANCE, WORKER], ids=lambda unit: unit.name)
 def test_systemd_understands_every_line(unit: Path, tmp_path: Path) -> None:
     """`systemd-analyze verify` has nothing to say, once the program is there."""
     there = tmp_path / unit.name.replace("@", "@studio")

@@ -25,6 +25,7 @@ from rodin_watchd.cli.main import cli
 from rodin_watchd.config import Config
 from rodin_watchd.core.actions import JOB_ACTIONS, SERVICE_ACTIONS
 from rodin_watchd.core.any_options import kinds_with
+from rodin_watchd.core.farm import FarmState, QueueState
 from rodin_watchd.core.health import INCOMPLETE, READY, SETTLING, UNMOVABLE, Health, MoneyTotals
 from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.core.machine import ENDED, POLICIES, TABLE, Signal
@@ -298,7 +299,8 @@ def metrics() -> str:
     """Return every metric with its labels, and of a gauge the values of its label."""
     inbox = dict.fromkeys((SETTLING, INCOMPLETE, UNMOVABLE, READY), 1)
     totals = MoneyTotals(dict.fromkeys(State, 1), {}, Decimal(1), 1.0)
-    meter = Metrics(lambda: totals, lambda: 1.0, "")
+    farm = FarmState(queues=(QueueState("blender", 0, 0, 0, 0.0, 0),))
+    meter = Metrics(lambda: totals, lambda: 1.0, "", lambda: farm)
     meter.tick(Health(1.0, 1.0, 0, 0, inbox, dict.fromkeys(inbox, 1.0), 0.0, "", STANDSTILLS))
     meter.step("poll", "done", "texture", 1.0)
     meter.api_call("status", "200")

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -29,6 +29,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from rodin_watchd import __version__
+from rodin_watchd.core.farm import FarmState
 from rodin_watchd.core.health import Health, MoneyTotals
 from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.core.stillness import STANDSTILLS
@@ -39,6 +40,8 @@ from rodin_watchd.own_file import refuse_foreign_at
 
 log = logging.getLogger("rodin_watchd")
 
+_T = TypeVar("_T")
+
 TEXTFILE_SECONDS: Final = 15.0
 """How often the textfile is written: as often as Prometheus usually looks."""
 
@@ -48,16 +51,22 @@ _BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 100
 class Metrics:
     """The meter whose counts Prometheus gets. Any thread.
 
-    `read` gives the journal's numbers and may raise RodinWatchdError: then those are left out. `monotonic` is the clock of
-    the vitals. `root` distinguishes the series of several services on one machine.
+    `read` gives the journal's numbers and may raise RodinWatchdError: then those are left out; so does `read_farm` where a plugin is on
+    the farm. `monotonic` is the clock of the vitals. `root` distinguishes the series of several services on one machine.
     """
 
-    def __init__(self, read: Callable[[], MoneyTotals], monotonic: Callable[[], float], root: str) -> None:
+    def __init__(
+        self,
+        read: Callable[[], MoneyTotals],
+        monotonic: Callable[[], float],
+        root: str,
+        read_farm: Callable[[], FarmState] | None = None,
+    ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # has no types; nobody asks when a count began
         counted = CollectorRegistry()
         self.registry = CollectorRegistry()
         self.registry.register(_Rooted(counted, root))
-        self._gauges = _Gauges(read, monotonic)
+        self._gauges = _Gauges(read, monotonic, read_farm)
         counted.register(self._gauges)
         self._steps = Histogram(
             "rodin_watchd_step_seconds",
@@ -122,11 +131,17 @@ class _Rooted(Collector):
 class _Gauges(Collector):
     """What is true when somebody asks."""
 
-    def __init__(self, read: Callable[[], MoneyTotals], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        read: Callable[[], MoneyTotals],
+        monotonic: Callable[[], float],
+        read_farm: Callable[[], FarmState] | None,
+    ) -> None:
         self._health: Health | None = None
         self._read = read
+        self._read_farm = read_farm
         self._monotonic = monotonic
-        self._trouble = Trouble("metrics")
+        self._trouble, self._farm_trouble = Trouble("metrics"), Trouble("metrics")
 
     def note(self, health: Health) -> None:
         """Take in how the service is."""
@@ -139,21 +154,25 @@ class _Gauges(Collector):
     def collect(self) -> Iterable[Metric]:
         """Give the metrics of this moment."""
         yield InfoMetricFamily("rodin_watchd", "The version of the program; always 1.", {"version": __version__})
-        health, books = self._health, self._books()
+        health, books = self._health, _asked(self._read, self._trouble)
         yield _sets(health, books)
         if health:
             yield from _of_health(health, self._monotonic())
         if books:
             yield from _of_books(books)
+        if self._read_farm and (farm := _asked(self._read_farm, self._farm_trouble)):
+            yield from _of_farm(farm)
 
-    def _books(self) -> MoneyTotals | None:
-        try:
-            books = self._read()
-        except RodinWatchdError as error:
-            self._trouble.begins(error.message)
-            return None
-        self._trouble.ends("the journal can be read again.")
-        return books
+
+def _asked(read: Callable[[], _T], trouble: Trouble) -> _T | None:
+    """Return what is read in the store; None while it cannot be."""
+    try:
+        found = read()
+    except RodinWatchdError as error:
+        trouble.begins(error.message)
+        return None
+    trouble.ends("the journal can be read again.")
+    return found
 
 
 def _sets(health: Health | None, books: MoneyTotals | None) -> Metric:
@@ -203,6 +222,24 @@ def _of_books(books: MoneyTotals) -> Iterator[Metric]:
         yield _gauge("balance_credits", message, value=float(books.balance))
         message = "When that answer came (UTC)."
         yield _gauge("balance_timestamp_seconds", message, value=books.balance_at)
+
+
+def _of_farm(farm: FarmState) -> Iterator[Metric]:
+    calls = GaugeMetricFamily(
+        "rodin_watchd_farm_calls",
+        "Calls of plugins on the farm by queue: waiting for a worker, running, or failed and perhaps to be made again.",
+        labels=["queue", "state"],
+    )
+    for queue in farm.queues:
+        for state, found in (("waiting", queue.waiting), ("running", queue.running), ("failed", queue.failed)):
+            calls.add_metric([queue.name, state], found)
+    yield calls
+    message = "How long the oldest call that waits for a worker has waited, by queue."
+    yield _gauge(
+        "farm_oldest_waiting_seconds", message, "queue", {queue.name: queue.oldest_seconds for queue in farm.queues}
+    )
+    message = "Workers that are there, by queue."
+    yield _gauge("farm_workers", message, "queue", {queue.name: queue.workers for queue in farm.queues})
 
 
 def _gauge(

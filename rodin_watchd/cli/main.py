@@ -39,6 +39,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "health": ("health:health", "Print the health in one line, with an exit code, for probes."),
     "balance": ("check:balance", "Show the credits in the vendor's account."),
     "plugins": ("plugins:plugins", "List, check, write and try plugins; send events again."),
+    "worker": ("worker:worker", "Carry out plugins' calls on this machine, for a service elsewhere."),
+    "workers": ("worker:workers", "Show the workers of the farm, and the queues of calls."),
     "install-service": ("systemd:install_service", "Install a systemd service, for the machine or for you."),
     "uninstall-service": ("systemd:uninstall_service", "Remove the systemd service; all data stays."),
     "emulator": ("emulator:emulator", "Run an emulator of the vendor's API on this machine."),

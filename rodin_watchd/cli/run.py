@@ -141,7 +141,7 @@ def _serve(setting: Setting, pulse: Pulse, *, until_idle: bool, safe_mode: bool)
     setting.take_level(config)
     hide_variable(KEY_VARIABLE)
     command = (*program(), "web", "--while-read", "--config", str(setting.path))
-    start = partial(serving, config, key, pulse, launch=Launch(safe_mode, command))
+    start = partial(serving, config, key, pulse, launch=Launch(safe_mode, command, waits=not until_idle))
     with _when_the_root_is_there(start, pulse, wait=not until_idle) as service:
         setting.take(config)
         handle_signals(service)

@@ -287,6 +287,7 @@ STATE: Final = Path("/var/lib/rodin-watchd")
 PLACES: Final[Mapping[str, str]] = {
     "systemd/system/rodin-watchd.service": "rodin-watchd.service",
     "systemd/system/rodin-watchd@.service": "rodin-watchd@.service",
+    "systemd/system/rodin-watchd-worker@.service": "rodin-watchd-worker@.service",
     "systemd/user/rodin-watchd.service": "user/rodin-watchd.service",
     "sysusers.d/rodin-watchd.conf": "rodin-watchd.sysusers",
     "tmpfiles.d/rodin-watchd.conf": "rodin-watchd.tmpfiles",

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.adapters.host import local_zone
-from rodin_watchd.adapters.ownership import holder
+from rodin_watchd.adapters.ownership import has_ended_here, holder, myself
 from rodin_watchd.adapters.store.backup import can_grow
 from rodin_watchd.adapters.store.factory import open_reader
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
@@ -92,6 +92,8 @@ def standstill(journal: Path) -> str:
         return ""
     if heartbeat is None or serving is None or heartbeat.age_seconds > TICK_SECONDS or not heartbeat.health.standstill:
         return ""
+    if Standstill.STANDBY in heartbeat.health.paused:  # another daemon writes it
+        return ""
     message = (
         f"Nothing has moved since {local(heartbeat.health.standstill_at, local_zone())}, and what the journal shows is as of then: "
         f"{heartbeat.health.standstill}"
@@ -126,7 +128,7 @@ def daemon_of(config: Settings, store: StoreReader | None = None) -> dict[str, A
 
 def _leaseholder(store: StoreReader) -> dict[str, Any] | None:
     root = store.served()
-    if root is None or not root.daemon or not root.left_seconds:
+    if root is None or not root.daemon or not root.left_seconds or has_ended_here(root.process, myself()):
         return None
     return process_named(root.process)
 

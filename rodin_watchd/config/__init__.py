@@ -32,7 +32,7 @@ from rodin_watchd.core.any_options import AnyOptions, unfit_values
 from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.core.toml_text import LIMIT_BYTES, explain_validation_error, parse, unfit
 from rodin_watchd.core.waits import DAY_SECONDS
-from rodin_watchd.core.wire import is_loopback
+from rodin_watchd.core.wire import is_loopback, usable_url
 from rodin_watchd.errors import ConfigError, MissingKeyError
 from rodin_watchd.settings import (
     CREDENTIALS_VARIABLE,
@@ -517,6 +517,63 @@ Megabytes = Annotated[int, Field(ge=1, le=10_000_000)]
 MegabytesOrZero = Annotated[int, Field(ge=0, le=10_000_000)]
 
 
+_QUEUE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,23}")
+
+
+def as_queue(value: str) -> str:
+    """Return the name of a queue. Raises ValueError."""
+    if not _QUEUE.fullmatch(value):
+        raise ValueError("must be a word of small letters, digits, - and _, up to 24")
+    return value
+
+
+QueueName: TypeAlias = Annotated[str, AfterValidator(as_queue)]
+_BUCKET: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?")
+
+
+def _bucket(value: str) -> str:
+    if not _BUCKET.fullmatch(value):
+        raise ValueError("must be a bucket and the beginning of names in it, like s3://bucket/rodin-watchd")
+    return value.rstrip("/")
+
+
+def _endpoint(value: str) -> str:
+    if not usable_url(value, loopback=True):
+        raise ValueError(
+            "must be an https:// address, without user name and password; http:// is only for this machine"
+        )
+    return value.rstrip("/")
+
+
+class FarmSection(Section):
+    """Plugins on other machines: those whose tables have where = "farm". Workers read this section, too. See docs/farm.md."""
+
+    calls: Annotated[int, Field(ge=1, le=512)] = Field(
+        default=32, description="How many calls are given to workers at the same time, in addition to plugins.workers."
+    )
+    silent_seconds: Annotated[float, Field(ge=1, le=600)] = Field(
+        default=30,
+        description="After so many seconds without a sign of life a worker is taken for dead, and its calls are made by another one. "
+        "The same for the service and all workers.",
+    )
+    files: Annotated[str, AfterValidator(_bucket)] | None = Field(
+        default=None,
+        description="A bucket of an S3-compatible store for the files of calls, if not all workers have the share; needs the extra `s3`.",
+        examples=["s3://bucket/rodin-watchd"],
+    )
+    endpoint: Annotated[str, AfterValidator(_endpoint)] | None = Field(
+        default=None,
+        description="The address of that store; left out: Amazon's.",
+        examples=["https://objects.example"],
+    )
+    credentials_file: FilePath | None = Field(
+        default=None,
+        description="File with the credentials for that store, as the AWS tools write it ([default], aws_access_key_id, "
+        "aws_secret_access_key). Only the service may read it. Left out: the AWS environment variables, or the machine's role.",
+        examples=["/etc/rodin-watchd/s3-credentials"],
+    )
+
+
 class PluginTable(Section):
     """What the service reads in a plugin's table [plugins.NAME]; every other key there is the plugin's own."""
 
@@ -543,6 +600,11 @@ class PluginTable(Section):
     disk_megabytes: Megabytes | None = Field(
         default=None, description="How much disk, instead of plugins.disk_megabytes.", examples=[10000]
     )
+    where: Literal["daemon", "farm"] = Field(
+        default="daemon",
+        description="Where the plugin runs. daemon: on the machine of the service; farm: where a `rodin-watchd worker` is, see docs/farm.md.",
+    )
+    queue: QueueName = Field(default="default", description="Which workers take its calls, if it runs on the farm.")
 
     @model_validator(mode="after")
     def _plain(self) -> Self:
@@ -603,6 +665,15 @@ class PluginsSection(Section):
     def table(self, name: str) -> PluginTable:
         """Return a plugin's table; an empty one if it has none."""
         return self.tables.get(name, PluginTable())
+
+    @property
+    def farm_names(self) -> tuple[str, ...]:
+        """The plugins that run where workers are, sorted."""
+        return tuple(sorted(name for name, table in self.tables.items() if table.enabled and table.where == "farm"))
+
+    def is_on_farm(self, name: str) -> bool:
+        """Return whether a plugin runs where workers are."""
+        return self.table(name).where == "farm"
 
     def timeout_of(self, name: str) -> float:
         """Return how long one call may take, in seconds."""
@@ -697,11 +768,23 @@ class Config(Section):
     metrics: MetricsSection = Field(default_factory=MetricsSection)
     web: WebSection = Field(default_factory=WebSection)
     plugins: PluginsSection = Field(default_factory=PluginsSection)
+    farm: FarmSection = Field(default_factory=FarmSection)
     defaults: Annotated[AnyOptions, AfterValidator(_for_every_kind)] = Field(
         default_factory=AnyOptions,
         description="Options for every set, of each kind those that it has, under the presets (_folder.toml) and the sidecars. "
         "Only options that are set in one of these are sent; for all others the vendor's own defaults apply.",
     )
+
+    @field_validator("plugins")
+    @classmethod
+    def _farm_has_a_store(cls, plugins: PluginsSection, info: ValidationInfo) -> PluginsSection:
+        """Refuse plugins on the farm whose calls no database could hold."""
+        store, names = info.data.get("store"), plugins.farm_names
+        if names and store is not None and store.url is None:
+            raise ValueError(
+                f'[plugins.{names[0]}] where = "farm" needs the store in PostgreSQL: set store.url (docs/postgres.md), or remove where'
+            )
+        return plugins
 
 
 def load_config(path: Path) -> Config:

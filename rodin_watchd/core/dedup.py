@@ -150,7 +150,10 @@ def bought_before(same: Job, wanted: Job | None = None, root: str = "") -> Dupli
         option = "--pay-again " if is_by_person(wanted.consent, wanted.again) else ""
         then = f"Then `rodin-watchd retry {option}JOB` pays for this set as well."
     if same.state is State.ARCHIVED:
-        return AlreadyDoneError(f"{_SAME} were delivered before: look in {printable(same.place)} (job {same.id}).")
+        advice = f"Nothing: the result is in that folder, which is another one than yours. {PAY_AGAIN}" if root else ""
+        return AlreadyDoneError(
+            f"{_SAME} were delivered before: look in {printable(same.place)} (job {same.id}).", advice=advice
+        )
     which = f"job {same.id} of {printable(root)}" if root else f"job {same.id}"
     if same.state is State.HELD:
         return DuplicateSetError(

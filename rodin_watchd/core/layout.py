@@ -44,6 +44,7 @@ ASIDE_PREFIX: Final = f"{OWN_PREFIX}aside-"
 """A file that was renamed away to be looked at, before it is removed or gets its name back."""
 
 PLUGIN_SCRATCH: Final = f"{OWN_PREFIX}plugin-scratch"
+FARM_SCRATCH: Final = f"{OWN_PREFIX}farm-scratch"
 """The folder next to the journal for plugins' temporary files."""
 
 _CLAIM: Final = re.compile(rf"{re.escape(CLAIM_PREFIX)}([0-9a-f]{{12}})(?:-([0-9a-f]{{12}}))?")

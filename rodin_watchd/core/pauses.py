@@ -172,6 +172,7 @@ class BackoffLimits:
     away: frozenset[Mount] = frozenset()  # folders that are not there
     budget: Allowance = UNLIMITED
     calls_of_plugins: int | None = None  # steps that may call plugins now; None: none does
+    plugin_steps: frozenset[Step] = frozenset({Step.PROCESS})  # those that are counted so
 
 
 def due_jobs(jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: BackoffLimits, now: float) -> list[Job]:
@@ -217,6 +218,7 @@ class _Chooser:
         self.budget = limits.budget
         self.away = limits.away
         self.plugin_calls = limits.calls_of_plugins
+        self.plugin_steps = limits.plugin_steps
         self.stopped = {lane for lane, pause in pauses.items() if not is_over(pause, now)}
         self.probing = {lane for lane in pauses if lane not in self.stopped}
         self.probing_now = {lane for j in jobs if j.id in busy and j.state not in RESTING for lane in LANES[step_of(j)]}
@@ -229,11 +231,11 @@ class _Chooser:
             return False
         if (Lane.API in lanes and self.calls < 1) or not has_mount(job, self.away):
             return False
-        if step is Step.PROCESS and self.plugin_calls is not None and self.plugin_calls < 1:
+        if step in self.plugin_steps and self.plugin_calls is not None and self.plugin_calls < 1:
             return False
         if step is Step.SUBMIT and not self._takes_submit(job):
             return False
-        if step is Step.PROCESS and self.plugin_calls is not None:
+        if step in self.plugin_steps and self.plugin_calls is not None:
             self.plugin_calls -= 1
         self.workers -= 1
         self.calls -= Lane.API in lanes

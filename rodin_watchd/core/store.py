@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 from rodin_watchd.core.approval import Changes, GateKey, Pass
 from rodin_watchd.core.budget import BUDGET_DAY
 from rodin_watchd.core.dedup import Provenance
+from rodin_watchd.core.farm import FarmState
 from rodin_watchd.core.kinds import Article
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import TASK_LIMIT
@@ -377,6 +378,9 @@ class StoreReader(JobReader, HistoryReader, Purchases, Elsewhere, Protocol):
 
     def answer(self, command_id: int) -> dict[str, Any] | None:
         """Return the daemon's answer to a command, None while it is open."""
+
+    def farm(self) -> FarmState:
+        """Return what there is of the farm: workers, and calls that wait for them; nothing where the store is a journal."""
 
     def version(self) -> int:
         """Return a number that is another one after any other process has written, as long as this reader is open."""

@@ -15,16 +15,17 @@ from rodin_watchd.adapters.rodin_client import RodinClient, Route, Timeouts
 from rodin_watchd.adapters.systemd import Manager, Pulse
 from rodin_watchd.adapters.watcher import Watcher, open_watcher
 from rodin_watchd.config import Config
-from rodin_watchd.core.layout import INBOX
+from rodin_watchd.core.layout import FARM_SCRATCH, INBOX
 from rodin_watchd.core.mounts import Mount
-from rodin_watchd.core.store import DONE
+from rodin_watchd.core.store import DONE, ROOT_ID
 from rodin_watchd.log_lines import fields_of_plugin
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.daemon import Daemon
+from rodin_watchd.service.farm import Farm, farm_root
 from rodin_watchd.service.jobs import JobStore
 from rodin_watchd.service.opening import Base, opened
 from rodin_watchd.service.parts import SPARE_WORKERS, Handover, OpenWatcher, Wake, parts_of
-from rodin_watchd.service.plugins import Catalogue, Plugins, Say, chosen, hosted, loaded
+from rodin_watchd.service.plugins import Catalogue, Hosts, Plugins, Say, chosen, hosted, loaded
 from rodin_watchd.service.pool import MessageQueue
 from rodin_watchd.service.status import Display
 from rodin_watchd.service.steps.tools import Tools
@@ -108,11 +109,31 @@ def hosting(config: Config, start: PluginStart) -> Iterator[Callable[[], Hosted]
 def equipped(config: Config, key: str, base: Base, clock: Clock, hosted: Hosted, say: Say) -> Iterator[Tools]:
     """Give what the steps work with: client and plugins. Raises ConfigError."""
     meter = base.standing.monitor.meter
-    with contextlib.closing(client_of(config, key, meter.api_call)) as client:
+    with contextlib.closing(client_of(config, key, meter.api_call)) as client, farming(config, base, hosted) as farm:
         bounds = (config.results.max_file_bytes, config.folders.reserve_bytes)
-        plugins = Plugins(config.plugins, hosted.host, hosted.catalogue.hooks(), frozenset(hosted.known), clock, say)
+        known = frozenset(hosted.known)
+        plugins = Plugins(config.plugins, Hosts(hosted.host, farm), hosted.catalogue.hooks(), known, clock, say)
         plugins.remember([run for run in base.store.runs_of(base.job_store.jobs) if run.outcome == DONE])
         yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds, meter, base.is_sure)
+
+
+@contextlib.contextmanager
+def farming(config: Config, base: Base, hosted: Hosted) -> Iterator[Farm | None]:
+    """Give what has plugins' calls made on other machines; None where no plugin in use is called there. Raises ConfigError."""
+    versions = {
+        name: hosted.catalogue.found[name].version
+        for name in hosted.catalogue.loaded
+        if config.plugins.is_on_farm(name)
+    }
+    if not versions or base.open_farm is None:
+        yield None
+        return
+    base.open_farm()  # without the extra: now, and not when the first call is to be made
+    scratch = scratch_path(config, os.environ).with_name(FARM_SCRATCH)
+    root = farm_root(config, str(base.store.meta(ROOT_ID)), scratch)
+    with contextlib.closing(Farm(config, base.open_farm, root, versions)) as farm:
+        farm.begin()
+        yield farm
 
 
 def report_left_out(job_store: JobStore, hosted: Hosted, now: float) -> None:

@@ -300,7 +300,8 @@ class Prover:
         """Note a balance that was read while no submit was open, with the newest purchase at that time.
 
         `exact`: whether the account has ever shown a part of a credit; `settled`: what `is_settled` was when it was asked for. Without
-        that an own account's baseline of before is the better one: what was accepted since is known to be charged after it.
+        that an own account's baseline of before is the better one: what was accepted since is known to be charged after it. It is also
+        while a process that fell silent may still send: only from before that submit does a balance show whether it was charged.
         """
         if self._inquiry is not None:
             return
@@ -312,9 +313,14 @@ class Prover:
             aged = self._ages.older_than(REFUND_SECONDS)
             read = Baseline(self._account, balance, purchase, self._trusts, settled, aged, self._losses)
             renewed = read if settled or not self._trusts else self._baseline or read
+            renewed = self._baseline_of_silent() or renewed
             doubts = self._renew(renewed, self._looked(balance, exact=exact, settled=settled))
         self._baseline = renewed
         self._report(doubts)
+
+    def _baseline_of_silent(self) -> Baseline | None:
+        """Return the baseline from before a submit that a silent process may still end, if there is one."""
+        return self._baseline if self._trusts and self._store.may_be_sent() else None
 
     @property
     def _losses(self) -> int:
@@ -574,7 +580,8 @@ class Prover:
             refusals = refusals_judged(baseline, since, inquiry.readings, exact=exact, sole=sole, doubt=doubt)
             refusals = of_this_root(refusals, since.refused, self._store.refused_here(0))
             aged = self._ages.older_than(REFUND_SECONDS)
-            renewed = Baseline(self._account, inquiry.readings[-1], newest, sole, aged_event=aged, losses=self._losses)
+            read = Baseline(self._account, inquiry.readings[-1], newest, sole, aged_event=aged, losses=self._losses)
+            renewed = self._baseline_of_silent() or read
         lost = [
             job for job in self._job_store.jobs.values() if self._undecided and job.id in since.undecided & self._held
         ]

@@ -211,6 +211,7 @@ class Daemon:
         """
         self._stopping = True
         self.pulse.stop()
+        self.parts.tools.plugins.end_waits()
         began = self._clock.monotonic()
         while self.parts.pool.busy or self._is_store_gone:
             limit_seconds = max(seconds, answer_seconds) if self.parts.dispatcher.awaits_answer() else seconds

@@ -534,6 +534,7 @@ class Dispatcher:
             away,
             allowance,
             self._pool.plugin_places,
+            self._pool.slow_steps,
         )
         waiting = self._account.judged_jobs()  # they wait, and are no probe of any lane
         waiting |= self._awaiting(submits=submits).keys()

@@ -352,7 +352,9 @@ class JobStore:
         if job.consent:
             return self.bought_meanwhile(job)
         same = self._store.same_content(fingerprints(job), job.id, job.dropped)
-        return bought_before(self._shown(same)) if same else self._made_before(job) or self.refused_before(job)
+        if same:
+            return bought_before(self._shown(same), root=self._store.place_elsewhere(same.id))
+        return self._made_before(job) or self.refused_before(job)
 
     def _shown(self, job: Job) -> Job:
         """Return a job with its place as people of this root find it: that of a job of another root is in that one's folder."""
@@ -391,8 +393,8 @@ class JobStore:
         same = self._store.bought(fingerprints(job), job.id, job.consent or None, job.dropped)
         if same is None:
             return None
-        same = self._shown(same)
-        return paid_with(same, job.again) if job.consent else bought_before(same)
+        same, root = self._shown(same), self._store.place_elsewhere(same.id)
+        return paid_with(same, job.again) if job.consent else bought_before(same, root=root)
 
     def unsure_purchases(self, job: Job) -> tuple[int, ...]:
         """Return the submits of a job that may have been charged, and that its consent does not allow to pay for once more."""

@@ -104,8 +104,10 @@ class RootLease:
     Nobody's wall clock decides. Who waits takes the root of an owner that is silent for `ROOT_LEASE_SECONDS` of its own clock, on one
     connection to the server: another one may lead to a server that knows less. The owner counts the same time from before it asked
     for more, by a clock that goes on while the machine is suspended (`since_boot`), and sends no last byte when it is over. `me` is this
-    process, of the `daemon` that its state folder names, which has the root in a `place`. `tell` is called while it waits. Entering raises
-    JournalError; DiskError where the store cannot be asked at the very start.
+    process, of the `daemon` that its state folder names, which has the root in a `place`. `why_not` says why the folder there cannot be
+    served, "" if it can: then the root is left to others; it is asked in each look, so that people learn of it before they need this one.
+    `tell` is called while it waits. Entering raises what these raise; JournalError; DiskError where the store cannot
+    be asked at the very start.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what it is made of
@@ -117,8 +119,10 @@ class RootLease:
         since_boot: Callable[[], float],
         wait: Callable[[float], None],
         tell: Callable[[str], None],
+        why_not: Callable[[ServedRoot | None], str],
     ) -> None:
         self._store = store
+        self._why_not = why_not
         self._me = me
         self.serving = ServingProcess(daemon, process_text(me))
         self._place = place
@@ -129,7 +133,7 @@ class RootLease:
         self._is_used = False
 
     def __enter__(self) -> Self:
-        self._store.begin_process(self.serving)
+        self._store.begin_process(self.serving, self._place)
         watched: tuple[object, ...] = ()
         since = 0.0
         while True:
@@ -139,9 +143,11 @@ class RootLease:
                 sign = (root and (root.fence, root.renewed), connection)
                 if sign != watched:
                     watched, since = sign, at
-                if self._takes(root, at - since):
+                why_not = self._why_not(root)
+                if not why_not and self._takes(root, at - since):
                     return self
-                self._tell(f"{process_in_words(root.process) if root else 'Nobody'} serves the root.")
+                serves = f"{process_in_words(root.process) if root and root.daemon else 'Nobody'} serves the root."
+                self._tell(f"{serves} This one cannot: {why_not}" if why_not else serves)
             except DiskError as error:
                 if not watched:
                     raise

@@ -10,6 +10,7 @@ from typing import Final
 
 from rodin_watchd.config import Config
 from rodin_watchd.core.balance import BALANCE, left, remembered
+from rodin_watchd.core.farm import FarmState
 from rodin_watchd.core.health import SILENT, Meter, MoneyTotals
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import StoreReader
@@ -32,7 +33,8 @@ def metered(config: Config, look: Callable[[], StoreReader], clock: Clock) -> It
     with needs_prometheus():
         from rodin_watchd.adapters import metrics  # noqa: PLC0415 - an optional extra
     root = printable(str(config.folders.root), _LONGEST_ROOT)
-    meter = metrics.Metrics(books_of(look, config.api.base_url), clock.monotonic, root)
+    farm = farm_of(look) if config.plugins.farm_names else None
+    meter = metrics.Metrics(books_of(look, config.api.base_url), clock.monotonic, root, farm)
     with contextlib.ExitStack() as stack:
         if config.metrics.address:
             stack.enter_context(metrics.served(meter, *config.metrics.address))
@@ -53,6 +55,16 @@ def needs_prometheus() -> Iterator[None]:
             "Metrics are configured, but prometheus_client is not installed.",
             advice=f'Run: {shlex.quote(sys.executable)} -m pip install "rodin-watchd[metrics]"',
         ) from None
+
+
+def farm_of(look: Callable[[], StoreReader]) -> Callable[[], FarmState]:
+    """Return what reads how the farm is, from any thread; it raises JournalError, StoreAwayError."""
+
+    def read() -> FarmState:
+        with contextlib.closing(look()) as reader:
+            return reader.farm()
+
+    return read
 
 
 def books_of(look: Callable[[], StoreReader], vendor: str) -> Callable[[], MoneyTotals]:

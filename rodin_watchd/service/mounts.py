@@ -601,6 +601,26 @@ def remembered(store: StoreReader) -> Memory:
     return Memory(str(store.meta(ROOT_ID) or ""), known, theirs, _remembered_traces(store))
 
 
+def why_not_served(mounts: Mounts, store: StoreReader, place: StorePlace, *, for_another: bool) -> str:
+    """Return why the root that the store knows cannot be served with the folder that is here now, "" if it can. Only looks.
+
+    `for_another`: in the place of another daemon, which a copy of its root must never be.
+    """
+    memory = remembered(store)
+    if not memory.root_id:
+        return ""
+    verdict = judged(mounts, Mount.ROOT, mounts.glance(Mount.ROOT), memory, partial(is_same_store, place=place))
+    if isinstance(verdict, str):
+        return f"{mounts.root} is away: {verdict} {advice_for(Mount.ROOT)}"
+    whose = whose_root(root_seen(read_mark(mounts.root), memory, place))
+    if for_another and whose.whose is Whose.COPIED:
+        return (
+            f"{whose.reason}; here it would be {place.name}. Write the same [store] url on each machine. If no service uses that one any "
+            "more: `rodin-watchd accept root`."
+        )
+    return ""
+
+
 def inbox_anchor(mounts: Mounts, memory: StoreReader | None, place: StorePlace) -> Anchor:
     """Return where a look into the inbox starts that changes nothing, by what the journal remembers; None: there is none yet."""
     if memory is not None:

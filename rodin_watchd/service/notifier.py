@@ -61,9 +61,10 @@ class Notifier:
         if not self._names:
             return
         self._look()
-        places = min(self._pool.plugin_places or 0, self._pool.free)
         ready = [run for run in self._due if self._is_due(run) and not self._pool.is_calling(run)]
-        for run in ready[: max(places, 0)]:
+        for run in ready:
+            if self._pool.free < 1 or not self._pool.has_place_for(run):
+                continue
             job = self._store.job(run.job_id) if run.job_id else None
             self._pool.hand_out_call(run, job, _place(run))
 

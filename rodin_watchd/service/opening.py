@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from rodin_watchd.adapters.heartbeat import is_sign, leave_heartbeat, sign_path
 from rodin_watchd.adapters.host import filesystem_of, local_zone, since_boot
 from rodin_watchd.adapters.ownership import Lease, Lock, holder, id_of_daemon, is_lock, myself
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.adapters.spool.mounts import root_id_in
+from rodin_watchd.adapters.spool.mounts import Mounts, root_id_in
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.adapters.store.backup import (
@@ -26,18 +26,26 @@ from rodin_watchd.adapters.store.backup import (
     refuse_foreign_backup,
     reserve_path,
 )
-from rodin_watchd.adapters.store.factory import copy_old_jobs, open_database, open_reader
+from rodin_watchd.adapters.store.factory import copy_old_jobs, farm_queue, open_database, open_reader
 from rodin_watchd.adapters.store.files import finish, make_private
 from rodin_watchd.adapters.store.sqlite import Journal, Tell, silent
 from rodin_watchd.config import Config
+from rodin_watchd.core.farm import CallQueue
 from rodin_watchd.core.health import Health
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import PAUSES, after_start, remembered_pauses, stored_pauses
 from rodin_watchd.core.proof import LOSSES
 from rodin_watchd.core.roots import process_in_words
-from rodin_watchd.core.store import COPIED_AT, MOVED_FROM, MOVED_TO, TOO_OLD, Announcer, Store
-from rodin_watchd.errors import AlreadyRunningError, DiskError, ForeignFileError, JournalError
+from rodin_watchd.core.store import COPIED_AT, MOVED_FROM, MOVED_TO, TOO_OLD, Announcer, ServedRoot, Store
+from rodin_watchd.errors import (
+    AlreadyRunningError,
+    ConfigError,
+    DiskError,
+    ForeignFileError,
+    JournalError,
+    RootAwayError,
+)
 from rodin_watchd.own_file import refuse_foreign_at
 from rodin_watchd.service.budget import BudgetDay
 from rodin_watchd.service.clock import Clock
@@ -54,11 +62,14 @@ from rodin_watchd.service.journal_guard import (
     stamp_of,
 )
 from rodin_watchd.service.metrics import metered
-from rodin_watchd.service.mounts import MountKeeper, Standing
+from rodin_watchd.service.mounts import MountKeeper, Standing, why_not_served
 from rodin_watchd.service.orphans import Orphans
 from rodin_watchd.service.snapshot import Monitor
 from rodin_watchd.service.web_page import WebPage
 from rodin_watchd.settings import StorePlace, lease_path, lock_path, store_place
+
+_PATIENCE_SECONDS = 5.0
+"""How long the daemon's question to the farm's queue waits for a database that is away, until people read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +88,26 @@ class Base:
     """The service's clock: where several daemons share the store, its now is theirs."""
     is_sure: Callable[[], bool]
     """Whether nobody else can serve the root by now, without a look; any thread."""
+    open_farm: Callable[[], CallQueue] | None  # where the store is in a database
     begin: Callable[[str, Announcer], None]
     """The repairs of a start, for an account: once, before any worker runs; plugins are owed calls for what they do, and from then on."""
 
 
 @contextlib.contextmanager
-def opened(
+def opened(  # noqa: PLR0913 - what it is made of
     config: Config,
     clock: Clock,
     wait: Callable[[float], None],
     web_command: Sequence[str] = (),
     tell: Tell = silent,
     stand_by: Callable[[str], None] = lambda _words: None,
+    *,
+    waits: bool = False,
 ) -> Iterator[Base]:
     """Give the journal and the folders, held against a second daemon until the end; `web_command` starts the page in the browser.
 
-    `tell` is called before what takes long (`sqlite.Tell`), `stand_by` every second while another daemon serves the root.
+    `tell` is called before what takes long (`sqlite.Tell`), `stand_by` every second while another daemon serves the root, or nobody
+    can: where the store is shared and the root is away, `waits` waits for it here.
 
     Raises OwnerError (ConfigError for a group that cannot be given, and for metrics that cannot be served), DiskError, RootAwayError. Into a root that is away nothing is written.
     """
@@ -107,7 +122,7 @@ def opened(
         first = stack.enter_context(_own_lock(place))
         own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
         kept = (
-            _database(place, clock, wait, stack, stand_by)
+            _database(place, spool.mounts, clock, wait, stack, stand_by, waits=waits)
             if place.address
             else _journal(path, clock, own_holds, stack, tell)
         )
@@ -144,8 +159,7 @@ def opened(
         def begin(account: str, announcer: Announcer) -> None:
             job_store.announce_to(announcer)
             kept.report_start()
-            process = kept.lease.serving.process if kept.lease else ""
-            _repair(base, clock.now(), account, process, knew_root=knew_root)
+            _repair(base, clock.now(), account, kept.process, knew_root=knew_root)
             daily()
 
         keepers = (Housekeeping(job_store, store, kept.backup, clock, daily), Monitor(sign_path(path), meter))
@@ -154,9 +168,8 @@ def opened(
         standing = Standing(mounts_keeper, holds, kept.guard, checks, *keepers, remake_work, kept.lease)
         money = BudgetDay(store, local_zone(), clock), SubmitCount(spool.mounts)
         page = stack.enter_context(contextlib.closing(WebPage(config, web_command, clock)))
-        base = Base(
-            spool, partial(copy_old_jobs, place), store, job_store, standing, *money, page, clock, kept.owns(), begin
-        )
+        copy, owns = partial(copy_old_jobs, place), kept.owns()
+        base = Base(spool, copy, store, job_store, standing, *money, page, clock, owns, _farm_of(place), begin)
         yield base
 
 
@@ -175,6 +188,11 @@ class _Kept(NamedTuple):
     clock: Clock
     lease: RootLease | None = None  # of the root, where several daemons share the store
     root_id: str = ""  # that the store has for it
+
+    @property
+    def process(self) -> str:
+        """This process, as the store names it, where several could serve the root; "" else."""
+        return self.lease.serving.process if self.lease else ""
 
     def owns(self) -> Callable[[], bool]:
         """Begin to work with the root; return the check that nobody else can serve it."""
@@ -214,12 +232,15 @@ def _journal(path: Path, clock: Clock, holds: Sequence[Hold], stack: contextlib.
     return _Kept(journal, job_store, guard, report_start, backup, lambda: journal.is_checked, checks, clock)
 
 
-def _database(
+def _database(  # noqa: PLR0913 - what it is made of
     place: StorePlace,
+    mounts: Mounts,
     clock: Clock,
     wait: Callable[[float], None],
     stack: contextlib.ExitStack,
     stand_by: Callable[[str], None],
+    *,
+    waits: bool,
 ) -> _Kept:
     """Open the store in a database, whose backup is the studio's own, and own the root; waits while another daemon has it."""
     store = stack.enter_context(contextlib.closing(open_database(place)))
@@ -230,8 +251,20 @@ def _database(
             leave_heartbeat(sign_path(place.path), Health.of_standby(clock.now(), clock.monotonic(), why))
         stand_by(why)
 
+    is_standby = False
+
+    def why_not(root: ServedRoot | None) -> str:
+        nonlocal is_standby
+        is_standby = is_standby or (root is not None and root.daemon not in ("", daemon))
+        found = why_not_served(mounts, store, place, for_another=is_standby)
+        if found and not waits:
+            raise RootAwayError(found, advice=" ")
+        return found
+
     assert place.root is not None  # noqa: S101 - a configuration's place has one
-    lease = stack.enter_context(RootLease(store, myself(), daemon, place.root.place, since_boot, wait, waiting))
+    lease = stack.enter_context(
+        RootLease(store, myself(), daemon, place.root.place, since_boot, wait, waiting, why_not)
+    )
 
     def checks(_then: Callable[[], None]) -> Sequence[Hold]:
         return [lease]
@@ -253,6 +286,22 @@ def _root_holds(
         yield StateFolder(lock_path(config).parent, fixed=False)
         yield stack.enter_context(Lock(lock_path(config), lambda: not is_leased()))
     yield stack.enter_context(Lease(lease_path(config), clock.monotonic, wait, is_needed=is_leased))
+
+
+def _farm_of(place: StorePlace) -> Callable[[], CallQueue] | None:
+    return partial(farm_queue, place.address, _PATIENCE_SECONDS) if place.address else None
+
+
+def queue_of(config: Config, environ: Mapping[str, str]) -> Callable[[], CallQueue]:
+    """Return what makes a queue of the farm's calls, for a worker. Raises ConfigError without a database, or without the extra."""
+    address = store_place(config, environ, root_id_in).address
+    if address is None:
+        raise ConfigError(
+            "A worker needs the store in PostgreSQL, where plugins' calls wait for it.",
+            advice="Set store.url to the database of the service (docs/farm.md).",
+        )
+    farm_queue(address, _PATIENCE_SECONDS)
+    return partial(farm_queue, address, config.farm.silent_seconds)
 
 
 def _repair(base: Base, now: float, account: str, process: str, *, knew_root: bool) -> None:

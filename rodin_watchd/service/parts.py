@@ -98,7 +98,8 @@ class Handover:
 
 def workers_of(config: Config) -> int:
     """Return how many steps may run at once."""
-    return config.api.max_in_flight + SPARE_WORKERS + config.plugins.workers
+    on_farm = config.farm.calls if config.plugins.farm_names else 0
+    return config.api.max_in_flight + SPARE_WORKERS + config.plugins.workers + on_farm
 
 
 OpenWatcher: TypeAlias = Callable[[Callable[[], None]], Watcher]

@@ -11,9 +11,10 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from rodin_watchd.adapters.plugin_host import (
     ChildReply,
@@ -31,9 +32,17 @@ from rodin_watchd.core.notifications import MOST_TRIES, OWN, PluginAnnouncer, pl
 from rodin_watchd.core.pauses import Breaker
 from rodin_watchd.core.store import DONE, DUE, FAILED
 from rodin_watchd.core.waits import PLUGIN_CALL
-from rodin_watchd.errors import PluginAsideError, PluginError, PluginLoadError, PluginSettingsError, Problem
+from rodin_watchd.errors import (
+    FarmFilesError,
+    FarmWaitEndedError,
+    PluginAsideError,
+    PluginError,
+    PluginLoadError,
+    PluginSettingsError,
+    Problem,
+)
 from rodin_watchd.log_lines import fields_of_plugin
-from rodin_watchd.model import HookRun, Job
+from rodin_watchd.model import HookRun, Job, Step
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.settings import journal_path, scratch_path
 
@@ -62,23 +71,80 @@ class PluginNews:
 Say: TypeAlias = Callable[[Ran | PluginNews], None]
 
 
+_BEFORE: Final = ("rodin_accept", "rodin_options")
+"""The hooks that are called while a set is staged."""
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkFolder:
+    """The folder that a call of a job's step is about."""
+
+    source: Path  # is not changed
+    copy: Path  # where the plugin's own copy goes: not there yet
+    lay_out: Callable[[], None]  # makes that copy on this machine. Raises DiskError
+    returns: bool = False  # what the plugin makes of the copy is wanted
+    watch: Callable[[], None] = _nothing  # called now and then meanwhile; raises to end the call
+
+
+class Elsewhere(Protocol):
+    """Makes calls on other machines (`service.farm`)."""
+
+    most: int  # calls at once
+
+    def has(self, plugin: str) -> bool:
+        """Return whether a plugin is called there."""
+
+    def call(
+        self, event_id: str, job_id: str, call: PluginCall, source: Path | None, target: Path | None
+    ) -> ChildReply:
+        """Have a call carried out, about a copy of `source`; what the plugin makes of that is moved to `target`, if it is wanted.
+
+        Raises PluginError as the host does, FarmWaitEndedError, FarmFilesError.
+        """
+
+    def drop(self, event_id: str, plugin: str) -> None:
+        """Forget a call: the next one of this event is made again. Raises FarmWaitEndedError."""
+
+    def forget(self, job_id: str) -> None:
+        """Forget the calls of a job's steps: it has ended."""
+
+    def notices(self, zone: tzinfo) -> list[str]:
+        """Return which calls nobody makes, why, and what to do."""
+
+    def end_waits(self) -> None:
+        """Let nobody wait any more. May be repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Where calls are made."""
+
+    here: PluginHost
+    farm: Elsewhere | None = None
+
+
 class Plugins:
     """The plugins that are in use, in the order in which they are called. `say` takes what came of calls, in any thread."""
 
     def __init__(
         self,
         settings: Settings,
-        host: PluginHost,
+        hosts: Hosts,
         hooks: Mapping[str, Sequence[str]],
         known: frozenset[str],
         clock: Clock,
         say: Say,
     ) -> None:
         self.settings = settings
+        self._host = hosts.here
+        self._farm = hosts.farm
         self.announcer = PluginAnnouncer({hook: self._ordered(names) for hook, names in hooks.items()})
         self.known = known  # those that sets may have settings for, in use or not
         self.names = frozenset(name for names in hooks.values() for name in names)
-        self._host = host
         self._clock = clock
         self._say = say
         self._lock = threading.Lock()
@@ -101,6 +167,8 @@ class Plugins:
         with self._lock:
             for key in [key for key in self._answers if key[0].startswith(f"{job_id}.")]:
                 del self._answers[key]
+        if self._farm:
+            self._farm.forget(job_id)
 
     def close(self) -> None:
         """End all calls and processes; what was not recorded is repeated after the next start."""
@@ -119,7 +187,9 @@ class Plugins:
     def drop(self, job: Job, hook: str, plugin: str) -> None:
         """Forget an answer whose effect is not there any more: the call is to be made again."""
         with self._lock:
-            self._answers.pop((event_of(job, hook), plugin), None)
+            known = self._answers.pop((event_of(job, hook), plugin), None) is not None
+        if known and self._farm and self._farm.has(plugin):
+            self._farm.drop(event_of(job, hook), plugin)
 
     def ask(
         self,
@@ -127,12 +197,12 @@ class Plugins:
         hook: str,
         plugin: str,
         arguments: Mapping[str, Any],
-        watch: Callable[[], None] = lambda: None,
+        folder: WorkFolder,
         finish: Callable[[Any], Any] = lambda value: value,
     ) -> Any:  # noqa: ANN401 - JSON out
-        """Make a call, or return what was recorded of it. `finish` makes its effect durable, and the answer to record.
+        """Make a call about a folder, or return what was recorded of it. `finish` makes its effect durable, and the answer to record.
 
-        Raises PluginError; PluginAsideError while the plugin is set aside.
+        Raises PluginError; PluginAsideError while the plugin is set aside; DiskError, FarmFilesError, FarmWaitEndedError.
         """
         event_id = event_of(job, hook)
         with self._lock:
@@ -141,7 +211,7 @@ class Plugins:
         run = HookRun(0, event_id, job.id, hook, plugin, FAILED, attempts=job.attempts + 1)
         _log_begin(run)
         try:
-            value, ended = self._made(run, job, arguments, watch, finish)
+            value, ended = self._made(run, job, arguments, folder, finish)
         except PluginError as error:
             self._say(Ran(_failed(run, error), error.problem))
             raise
@@ -155,17 +225,23 @@ class Plugins:
         run: HookRun,
         job: Job,
         arguments: Mapping[str, Any],
-        watch: Callable[[], None],
+        folder: WorkFolder,
         finish: Callable[[Any], Any],
     ) -> tuple[Any, HookRun]:
         with self._counted_call(run.plugin, run.hook):
-            reply = self._host.call(self._call(run, arguments, job, watch))
+            reply = self._carried_out(run, job, self._call(run, arguments, job, folder.watch), folder)
             try:
                 value = finish(reply.value)
             except PluginError as error:
                 error.has_run(reply.output, reply.seconds)
                 raise
         return value, replace(run, outcome=DONE, value=value, output=reply.output, seconds=reply.seconds)
+
+    def _carried_out(self, run: HookRun, job: Job, call: PluginCall, folder: WorkFolder) -> ChildReply:
+        if self._farm and self._farm.has(run.plugin):
+            return self._farm.call(run.event_id, job.id, call, folder.source, folder.copy if folder.returns else None)
+        folder.lay_out()
+        return self._host.call(replace(call, arguments={**call.arguments, "directory": str(folder.copy)}))
 
     def _call(
         self, run: HookRun, arguments: Mapping[str, Any], job: Job | None, watch: Callable[[], None] = lambda: None
@@ -215,6 +291,36 @@ class Plugins:
         with self._lock:
             return frozenset(plugin for (plugin, _), breaker in self._breakers.items() if breaker.failures >= most)
 
+    def is_on_farm(self, plugin: str) -> bool:
+        """Return whether a plugin's calls are made on other machines."""
+        return self._farm is not None and self._farm.has(plugin)
+
+    @property
+    def slow_steps(self) -> frozenset[Step]:
+        """The steps that may wait long for a plugin: only so many are begun at once."""
+        before = any(self.is_on_farm(plugin) for hook in _BEFORE for plugin in self.of(hook))
+        return frozenset({Step.PROCESS, Step.STAGE} if before else {Step.PROCESS})
+
+    @property
+    def step_places(self) -> int:
+        """How many of those steps may be under way at once."""
+        hooks = ("rodin_process", *_BEFORE)
+        waits = any(self.is_on_farm(plugin) for hook in hooks for plugin in self.of(hook))
+        return self.settings.workers + (self._farm.most if self._farm and waits else 0)
+
+    def call_places(self, plugin: str) -> int:
+        """How many owed calls may be under way at once, where this plugin is called."""
+        return self._farm.most if self._farm and self._farm.has(plugin) else self.settings.workers
+
+    def end_waits(self) -> None:
+        """Let nobody wait for other machines any more: the service stops. May be repeated."""
+        if self._farm:
+            self._farm.end_waits()
+
+    def farm_notices(self, zone: tzinfo) -> list[str]:
+        """Return which calls no worker makes, why, and what to do, for people."""
+        return self._farm.notices(zone) if self._farm else []
+
     def notices(self) -> list[str]:
         """Return which plugins are set aside, for people."""
         pairs = sorted((name, hook) for hook, names in self.announcer.plugins.items() for name in names)
@@ -234,11 +340,13 @@ class Plugins:
         now, tried = self._clock.now(), replace(run, attempts=run.attempts + 1)
         event = {**run.arguments["event"], "id": run.event_id, "attempt": tried.attempts}
         given = {name: value for name, value in run.arguments.items() if name != OWN}
-        arguments = {**given, "event": event, **({"directory": str(directory)} if directory else {})}
+        call = self._call(run, {**given, "event": event}, job)
         _log_begin(tried)
         try:
             with self._counted_call(run.plugin, run.hook):
-                reply = self._announced(self._call(run, arguments, job))
+                reply = self._announced(run, call, directory)
+        except (FarmFilesError, FarmWaitEndedError) as error:
+            return Ran(replace(run, not_before=now + PLUGIN_CALL.seconds(1, self._clock.chance())), error.problem)
         except PluginAsideError as error:
             return Ran(replace(run, not_before=now + (error.retry_after_seconds or 0.0)), error.problem)
         except PluginError as error:
@@ -247,14 +355,22 @@ class Plugins:
             return Ran(replace(_failed(tried, error), outcome=outcome, not_before=now + wait), error.problem)
         return Ran(replace(tried, outcome=DONE, told="", output=reply.output, seconds=reply.seconds))
 
-    def _announced(self, call: PluginCall) -> ChildReply:
+    def _announced(self, run: HookRun, call: PluginCall, directory: Path | None) -> ChildReply:
         """Have an announcement made; by the configuration's table alone where the set's own settings are what is wrong."""
         try:
-            return self._host.call(call)
+            return self._told(run, call, directory)
         except PluginSettingsError:
             if not call.own:
                 raise
-            return self._host.call(replace(call, own={}))
+            return self._told(run, replace(call, own={}), directory)
+
+    def _told(self, run: HookRun, call: PluginCall, directory: Path | None) -> ChildReply:
+        if self._farm and self._farm.has(call.plugin):
+            reply = self._farm.call(run.event_id, "", call, directory, None)
+            self._farm.drop(run.event_id, call.plugin)  # `rerun` has it made once more, with the same event id
+            return reply
+        given = {"directory": str(directory)} if directory else {}
+        return self._host.call(replace(call, arguments={**call.arguments, **given}))
 
 
 def event_of(job: Job, hook: str) -> str:
@@ -343,7 +459,8 @@ def ready_plugin(config: Config, plugin: FoundPlugin) -> Ready:
     """Return what the host has to know of a plugin."""
     settings = config.plugins
     limits = ProcessLimits(settings.memory_bytes_of(plugin.name), settings.disk_bytes_of(plugin.name), START_SECONDS)
-    return Ready(plugin.source, limits, settings.table(plugin.name).settings, plugin.vet)
+    configures = not settings.is_on_farm(plugin.name)  # what it looks for then is on the workers' machines
+    return Ready(plugin.source, limits, settings.table(plugin.name).settings, plugin.vet, configures)
 
 
 def loaded(

@@ -19,7 +19,7 @@ from rodin_watchd.core.machine import step_of
 from rodin_watchd.core.store import DONE
 from rodin_watchd.errors import Fault, Problem, RodinWatchdError, Scope
 from rodin_watchd.log_lines import about
-from rodin_watchd.model import Answered, Done, HookRun, Job, NotYet, Outcome, Rejected, Retry, State, Step, Unknown
+from rodin_watchd.model import Answered, Done, HookRun, Job, NotYet, Outcome, Rejected, Retry, Step, Unknown
 from rodin_watchd.service.plugins import PluginNews, Ran
 from rodin_watchd.service.steps import run
 from rodin_watchd.service.steps.results import balance
@@ -117,7 +117,8 @@ class Pool:
     def __init__(self, tools: Tools, workers: int, messages: MessageQueue) -> None:
         self.messages = messages
         self._busy: set[str] = set()
-        self._processing: set[str] = set()
+        self._processing: set[str] = set()  # jobs whose step may wait long for a plugin
+        self._called: dict[str, str] = {}  # owed calls under way -> plugin
         self._asked: dict[str, Future[None]] = {}  # by job id: who may still wait for permission
         self._closed = False
         self._use(tools, workers)
@@ -146,7 +147,7 @@ class Pool:
     def hand_out(self, job: Job) -> None:
         """Start a job's next step. The job must not be busy."""
         self._busy.add(job.id)
-        if job.state is State.DOWNLOADED:
+        if step_of(job) in self._tools.plugins.slow_steps:
             self._processing.add(job.id)
         self._threads.submit(self._work, self._tools, job)
 
@@ -159,6 +160,7 @@ class Pool:
     def hand_out_call(self, run: HookRun, job: Job | None, place: str) -> None:
         """Have an owed call made, about the folder at this place of the job's ("": about none); it is busy until it is released."""
         self._busy.add(_call_id(run))
+        self._called[_call_id(run)] = run.plugin
         tools = self._tools
 
         def call() -> None:
@@ -176,15 +178,32 @@ class Pool:
     def release_call(self, run: HookRun) -> None:
         """Say that what came of an owed call has been dealt with."""
         self._busy.discard(_call_id(run))
+        self._called.pop(_call_id(run), None)
 
     @property
     def plugin_places(self) -> int | None:
-        """How many more steps and owed calls may use plugins at once; None: no plugin works on results."""
-        if not self._tools.plugins.names:
+        """How many more steps may use plugins at once; None: no plugin works on results."""
+        plugins = self._tools.plugins
+        if not plugins.names:
             return None
-        return (
-            self._tools.plugins.settings.workers - len(self._processing) - sum(b.startswith(_CALL) for b in self._busy)
-        )
+        return plugins.step_places - len(self._processing) - self._calls(here=True)
+
+    @property
+    def slow_steps(self) -> frozenset[Step]:
+        """The steps that take one of those places."""
+        return self._tools.plugins.slow_steps
+
+    def has_place_for(self, run: HookRun) -> bool:
+        """Return whether an owed call may be begun now. Those on other machines do not hold up those that are made here."""
+        plugins = self._tools.plugins
+        if plugins.is_on_farm(run.plugin):
+            return self._calls(here=False) < plugins.call_places(run.plugin)
+        waiting = plugins.step_places > plugins.settings.workers  # steps wait for other machines
+        steps = 0 if waiting else len(self._processing)
+        return steps + self._calls(here=True) < plugins.call_places(run.plugin)
+
+    def _calls(self, *, here: bool) -> int:
+        return sum(self._tools.plugins.is_on_farm(plugin) is not here for plugin in self._called.values())
 
     def take(self) -> list[Message]:
         """Return what the workers said since the last call."""

@@ -99,6 +99,7 @@ class Launch:
 
     safe_mode: bool = False  # without plugins
     web_command: Sequence[str] = ()  # starts the page in the browser; (): there is none
+    waits: bool = False  # for a root that is away, where the store is shared
 
 
 WHOLE: Final = Launch()
@@ -219,6 +220,7 @@ class Serving:
             daemon = daemon_of(config, tools, self._base, self._clock, handover)
             before, self._daemon = self.daemon, daemon
             self._let_go(daemon.take_over())
+            before.parts.tools.plugins.end_waits()  # those who waited for workers wait again, as it is configured now
             report_left_out(self._base.job_store, hosted, self._clock.now())
             self._tools = stack.pop_all()
             before.let_go()
@@ -273,7 +275,7 @@ def serving(
             log.info("standby: %s This one stands by.", words, extra={"action": "standby"})
         pulse.stand_by(f"stands by: {words}")
 
-    with opened(config, clock, wait, launch.web_command, tell, stand_by) as base:
+    with opened(config, clock, wait, launch.web_command, tell, stand_by, waits=launch.waits) as base:
         service = Serving(config, base, pulse, base.clock, safe_mode=launch.safe_mode)
         service.begin(key)
         with contextlib.closing(service):

@@ -46,6 +46,10 @@ LOSS_IN_SHORT = (
     "service whether it was paid for."
 )
 LATE_IN_SHORT = "The service notices some files in the inbox late. Tell the person who runs the service."
+FARM_IN_SHORT = (
+    "Results wait for another machine that works on them before they are delivered. If this stays so for long, tell the person who runs "
+    "the service. Nothing is lost."
+)
 """Notices of the administrator's matters, for whoever drops files."""
 
 
@@ -214,6 +218,8 @@ class Display:
         yield from _as_far_as_known(parts.admission.reasons)
         yield from _as_far_as_known(parts.dispatcher.reasons)
         yield from (Reason(text, plain="") for text in parts.tools.plugins.notices())
+        for number, text in enumerate(parts.tools.plugins.farm_notices(zone)):
+            yield Reason(text, plain="" if number else FARM_IN_SHORT)
 
     def _passing(self, problem: Problem | None) -> Iterator[Reason]:
         """Yield what may end by itself."""

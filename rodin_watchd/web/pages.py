@@ -75,6 +75,7 @@ class Pages:
                 "folders": journal.top_folders(MOST_FOLDERS),
                 "today": journal.charged_since(midnight(now, self.site.zone)),
                 "seen_held": journal.newest_held(),
+                "farm": journal.farm() if self.site.config.plugins.farm_names else None,
                 "waits_for_approval": Pass.HELD in journal.gate().values(),
                 **self._service(journal, report, request),
             }

@@ -22,6 +22,8 @@ from rodin_watchd.settings import Address
 
 START_SECONDS = 30
 ROLE = "rodin"
+REPLICA = "replica"
+"""The name by which a primary knows its replica."""
 
 
 def programs() -> Path | None:
@@ -46,15 +48,24 @@ class Cluster:
     def make(self) -> None:
         """Make the cluster's files."""
         self._run("initdb", "-D", "data", "-U", ROLE, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
-        settings = {
-            "listen_addresses": "''",
-            "unix_socket_directories": f"'{self.folder}'",
-            "max_connections": "60",
-            "shared_buffers": "16MB",
-            "autovacuum": "off",
-        }
+        self.configure(
+            listen_addresses="",
+            unix_socket_directories=self.folder,
+            max_connections=60,
+            shared_buffers="16MB",
+            autovacuum="off",
+        )
+
+    def follow(self, primary: Cluster) -> None:
+        """Make the cluster's files as those of a replica of a running one."""
+        source = f"host={primary.folder} user={ROLE} application_name={REPLICA}"
+        self._run("pg_basebackup", "-D", "data", "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+        self.configure(unix_socket_directories=self.folder, synchronous_standby_names="")
+
+    def configure(self, **settings: object) -> None:
+        """Add settings, which a server reads at its start or when it is told to (`reload`)."""
         with (self.folder / "data" / "postgresql.conf").open("a") as config:
-            config.writelines(f"{name} = {value}\n" for name, value in settings.items())
+            config.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 
     def start(self) -> None:
         """Start the server; return when it answers."""
@@ -64,6 +75,23 @@ class Cluster:
         """Stop the server; `immediate`: as by a crash."""
         self._run("pg_ctl", "-D", "data", "-w", "-m", how, "stop")
 
+    def reload(self) -> None:
+        """Have the server read its settings."""
+        self._run("pg_ctl", "-D", "data", "reload")
+
+    def promote(self) -> None:
+        """Make a replica a server of its own."""
+        self._run("pg_ctl", "-D", "data", "-w", "-t", str(START_SECONDS), "promote")
+
+    def processes(self) -> list[int]:
+        """Return the process ids of the server, its first process before the others; none where it does not run."""
+        try:
+            first = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+            children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        except (OSError, ValueError, IndexError):
+            return []
+        return [first, *map(int, children)]
+
     def ask(self, query: str, database: str = "postgres", **options: str) -> list[tuple[object, ...]]:
         """Give a database a statement, as somebody else does."""
         with contextlib.closing(psycopg.connect(self.url(database), autocommit=True, **options)) as found:  # type: ignore[arg-type]
@@ -72,16 +100,15 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str) -> None:
         """Run one of PostgreSQL's programs, which refuse to run as root."""
-        user = (
-            {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-        )
+        # Not by `user` of subprocess: that forks, which stops the work of other threads in OpenBLAS for good.
+        nobody = pwd.getpwnam("nobody")
+        other = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
         done = subprocess.run(
-            [self.programs / program, *arguments],
+            [*(other if os.geteuid() == 0 else []), self.programs / program, *arguments],
             cwd=self.folder,
             stdout=subprocess.DEVNULL,  # not a pipe: the server would keep it open
             stderr=subprocess.STDOUT,
             check=False,
-            **user,  # type: ignore[call-overload]
         )
         if done.returncode:
             log = self.folder / "log"
@@ -89,8 +116,8 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Cluster]:
-    """Give a new cluster, started, until the end."""
+def place() -> Iterator[Cluster]:
+    """Give a place for a cluster, with nothing in it; the server is stopped at the end."""
     found = programs()
     assert found is not None
     memory = Path("/dev/shm")  # noqa: S108 - where commits do not wait for the disk
@@ -102,15 +129,48 @@ def running() -> Iterator[Cluster]:
             os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
         folder.chmod(0o755)
         cluster = Cluster(found, folder)
-        cluster.make()
-        cluster.start()
         try:
             yield cluster
         finally:
-            with contextlib.suppress(RuntimeError):  # the test has stopped it
+            with contextlib.suppress(RuntimeError):  # it does not run
                 cluster.stop("immediate")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Cluster]:
+    """Give a new cluster, started, until the end."""
+    with place() as cluster:
+        cluster.make()
+        cluster.start()
+        yield cluster
+
+
+class Pair(contextlib.ExitStack):
+    """A server with a replica that follows it, until the end; `synchronous`: a commit waits for the replica."""
+
+    def __init__(self, *, synchronous: bool) -> None:
+        super().__init__()
+        self._synchronous = synchronous
+        self.primary = self.enter_context(running())
+        self.replica = self._follow()
+
+    def _follow(self) -> Cluster:
+        replica = self.enter_context(place())
+        replica.follow(self.primary)
+        replica.start()
+        if self._synchronous:
+            self.primary.configure(synchronous_standby_names=REPLICA)
+            self.primary.reload()
+        return replica
+
+    def fail_over(self) -> None:
+        """End the primary as by a crash, for good; the replica takes its place, and gets a replica of its own."""
+        self.primary.stop("immediate")
+        self.replica.promote()
+        self.primary = self.replica
+        self.replica = self._follow()
 
 
 _numbers = count(1)

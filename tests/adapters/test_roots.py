@@ -16,7 +16,7 @@ from clusters import Cluster, database
 from test_postgres import NOW, S, a_job, asked, cutting, end_connections, led
 
 from rodin_watchd.adapters.ownership import Holder
-from rodin_watchd.adapters.store.factory import SharedStore, open_database
+from rodin_watchd.adapters.store.factory import SharedStore, copy_store, open_database
 from rodin_watchd.adapters.store.postgres import PostgresReader, PostgresStore, add_root, insert_command
 from rodin_watchd.adapters.store.postgres_connection import LOCKS
 from rodin_watchd.core.store import MOVED_FROM, ROOT_ID
@@ -39,6 +39,7 @@ class Machine:
     heard: list[str] = field(default_factory=list)
     waits: Callable[[], None] = lambda: None  # what happens in the world while it waits
     place: str = ""  # of the root, by default one of its own
+    why_not: str = ""  # the root cannot be served here
 
     def lease(self, store: SharedStore, process: int = 1, patience_seconds: float = 100.0) -> RootLease:
         """Return a lease that a process of this machine waits for."""
@@ -52,7 +53,16 @@ class Machine:
 
         me = Holder(self.name, process, f"boot of {self.name}", "pid:[1]", "1", str(process))
         place = self.place or f"{self.name}:/root"
-        return RootLease(store, me, f"{self.name}:/state", place, lambda: self.seconds, wait, self.heard.append)
+        return RootLease(
+            store,
+            me,
+            f"{self.name}:/state",
+            place,
+            lambda: self.seconds,
+            wait,
+            self.heard.append,
+            lambda _root: self.why_not,
+        )
 
 
 @contextmanager
@@ -142,6 +152,25 @@ def test_a_root_that_was_freed_is_taken_at_once(address: Address, owner: Owner) 
         assert machine.seconds == 1
         with pytest.raises(FencedError):
             led(old, a_job(), S.CLAIMED)
+
+
+def test_a_root_that_is_away_is_left_to_others(cluster: Cluster, address: Address, owner: Owner) -> None:
+    """Whoever could not serve it does not take it, however long its owner is silent, or where it has none; nothing is written."""
+    machine = Machine("b", why_not="/root is away.")
+    for free in (False, True):
+        if free:
+            owner[2].free()
+        before = asked(cluster, address, "SELECT daemon, process, fence, renewed, until::text FROM roots")
+        with opened(address) as store, pytest.raises(GaveUpError):
+            machine.lease(store).__enter__()
+        assert asked(cluster, address, "SELECT daemon, process, fence, renewed, until::text FROM roots") == before
+    assert set(machine.heard) == {
+        "Process 1 on a serves the root. This one cannot: /root is away.",
+        "Nobody serves the root. This one cannot: /root is away.",
+    }
+    machine.why_not, began = "", machine.seconds
+    with opened(address) as store, machine.lease(store):
+        assert machine.seconds == began
 
 
 def test_a_new_connection_begins_the_wait_again(cluster: Cluster, address: Address, owner: Owner) -> None:
@@ -278,7 +307,18 @@ def test_each_root_sees_what_is_its_own(address: Address, owner: Owner) -> None:
         assert ([c.verb for c in one.open_commands()], [c.verb for c in two.open_commands()]) == ([], ["retry"])
         assert (len(one.service_events()), two.service_events()) == (1, [])
         assert one.spent_since(0) == two.spent_since(0) != {}
+        with pytest.raises(CommandRefusedError, match=r"Job b1 is of another root of this store: b:/root\."):
+            one.find("b1")
         assert two.same_content(["a1"], "b1") is not None
+
+
+def test_a_store_with_several_roots_is_not_copied(address: Address, owner: Owner, tmp_path: Path) -> None:
+    """A journal has one: what the others have bought would be missing in it."""
+    owner[0].close()
+    add_root(address, "b:/other", "r2")
+    here, there = (StorePlace(tmp_path / name / "journal.sqlite3", one) for name, one in (("a", address), ("b", None)))
+    with pytest.raises(CommandRefusedError, match="Only a store with one root can be copied"):
+        copy_store(here, there, NOW, "stamp")
 
 
 def test_one_live_job_for_each_content_in_all_roots(address: Address, owner: Owner) -> None:

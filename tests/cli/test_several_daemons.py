@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_stage import Running, Stage, running
+from cli_stage import SAMPLES, Running, Stage, running
 from clusters import Cluster, database
 
+from rodin_watchd.core.layout import MARK
 from rodin_watchd.emulator.server import Emulator
 
 
@@ -19,7 +21,7 @@ class Node(Stage):
     def __init__(self, root: Path, name: str, url: str, base_url: str) -> None:
         self.name = name
         super().__init__(root, base_url)
-        keys = f'[store]\nurl = "{url}"\n[folders]\nroot = "{root}"\nstate = "{root}/../state-{name}"\n'
+        keys = f'[store]\nurl = "{url}"\n[folders]\nroot = "{root}"\nstate = "{root.parent}/state-{name}"\n'
         self.config.write_text(self.config.read_text() + keys)
 
     @property
@@ -52,6 +54,8 @@ def test_a_standby_goes_on_with_what_was_paid_for(
         assert second.told("health").stdout.startswith("ok: stands by: ")
         assert first.data("status")["daemon"] == second.data("status")["daemon"]
         assert second.data("status")["daemon"]["pid"] == owner.process.pid
+        assert "Nothing has moved" not in second.told("status").stdout
+        assert "ok       service: Running: " in second.told("check").stdout
         begin_a_set(first, owner)
         owner.stop(number)
         standby.until(r" archived chair ")
@@ -60,6 +64,101 @@ def test_a_standby_goes_on_with_what_was_paid_for(
     assert [job["state"] for job in second.data("list")] == ["archived"]
     assert second.data("status")["credits"]["total"] == 0.5
     assert (first.data("status")["running"], len(vendor.charges)) == (False, 1)
+
+
+@pytest.fixture
+def apart(tmp_path: Path, cluster: Cluster, vendor: Emulator) -> Iterator[tuple[Node, Node]]:
+    """Give two daemons for one root, which the second has under a name of its own: a link to it, as a machine has a mount point."""
+    with database(cluster, empty=True) as name:
+        first = Node(tmp_path / "root", "a", cluster.url(name), vendor.base_url)
+        (tmp_path / "mounted").symlink_to(first.root)
+        yield first, Node(tmp_path / "mounted", "b", cluster.url(name), vendor.base_url)
+
+
+def mounted(node: Node, share: Path) -> None:
+    """Have another folder where a machine has its share."""
+    node.root.unlink()
+    node.root.symlink_to(share)
+
+
+@pytest.mark.parametrize("is_marked", [False, True])
+def test_a_standby_without_the_share_leaves_the_root_alone(
+    apart: tuple[Node, Node], tmp_path: Path, vendor: Emulator, *, is_marked: bool
+) -> None:
+    """It is not mounted, or another one is; from a start on, too. It says so, and goes on with the root as soon as the share is back."""
+    first, second = apart
+    other = tmp_path / "other"
+    (other / "inbox").mkdir(parents=True)
+    if is_marked:
+        shutil.copyfile(SAMPLES / "bunny.glb", other / "inbox" / "chair.glb")
+        (other / MARK).write_text('id = "another"\nfolder = "root"\n')
+    with running(first) as owner:
+        with running(second, begun=r"standby: .* serves the root\. This one stands by") as standby:
+            mounted(second, other)
+            standby.until(r"standby: .* serves the root\. This one cannot: .*mounted is away")
+        assert "is away" in second.told("run", "--until-idle").stderr
+        with running(second, begun=r"This one cannot: .*mounted is away") as standby:
+            assert "is away" in second.told("health").stdout
+            begin_a_set(first, owner)
+            owner.stop()
+            standby.until(r"standby: Nobody serves the root\. This one cannot: ")
+            assert not (other / "outbox").exists()
+            mounted(second, first.root)
+            standby.until(r" archived chair ")
+            assert standby.stop() == 0
+    assert len(vendor.charges) == 1
+    assert (first.root / "outbox" / "chair" / "job.toml").is_file()
+
+
+NEXT_VERSION = """\
+from rodin_watchd.adapters.store import postgres_schema as schema
+more = "ALTER TABLE all_jobs ADD COLUMN newer TEXT; CREATE TABLE newer (id TEXT); CREATE INDEX jobs_newer ON all_jobs (newer);"
+schema._MIGRATIONS = (*schema._MIGRATIONS, more)
+schema.VERSION += 1
+"""
+"""What the next version has more: tables that an older program can go on with. Python reads this at its start."""
+
+
+def upgraded(node: Node, folder: Path) -> None:
+    """Install the next version for a daemon, for its next start."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(NEXT_VERSION)
+    node.environment = {**node.environment, "PYTHONPATH": str(folder)}
+
+
+def test_daemons_are_upgraded_one_after_the_other(
+    nodes: tuple[Node, Node], cluster: Cluster, tmp_path: Path, vendor: Emulator
+) -> None:
+    """First the one that stands by, which brings the store up to date while the other one works; jobs are in flight all along."""
+    first, second = nodes
+    url = first.config.read_text().partition('url = "')[2]
+    name = url.partition("@/")[2].partition("?")[0]
+
+    def version() -> object:
+        return cluster.ask("SELECT version FROM rodin_watchd.store", name)[0][0]
+
+    with running(first) as old_owner:
+        before = version()
+        with running(second, begun="standby: ") as old_standby:
+            begin_a_set(first, old_owner)
+            assert old_standby.stop() == 0
+        upgraded(second, tmp_path / "next")
+        with running(second, begun="standby: ") as owner:
+            assert version() == before + 1  # type: ignore[operator]
+            old_owner.until(r" archived chair ")
+            assert first.told("status").returncode == 0
+            first.drop("stool.glb", "bunny.glb", "stool.png", "matcap-b.jpg")
+            old_owner.until(r" submitted stool ")
+            assert old_owner.stop() == 0
+            owner.until(r" archived stool ")
+            upgraded(first, tmp_path / "next")
+            with running(first, begun="standby: ") as standby:
+                first.drop("table.glb", "suzi.glb", "table.png", "matcap-b.jpg")
+                owner.until(r" archived table ")
+                assert standby.stop() == 0
+            assert owner.stop() == 0
+    assert [job["state"] for job in first.data("list")] == ["archived"] * 3
+    assert len(vendor.charges) == 3
 
 
 def test_two_daemons_with_one_state_folder_are_refused(nodes: tuple[Node, Node]) -> None:
@@ -79,6 +178,7 @@ def test_a_restart_goes_on_at_once(nodes: tuple[Node, Node]) -> None:
     with running(first) as owner:
         begin_a_set(first, owner)
         owner.stop(signal.SIGKILL)
+    assert not first.data("status")["running"]
     with running(first) as owner:
         owner.until(r" archived chair ")
         assert not any("standby" in line for line in owner.lines)

@@ -77,3 +77,11 @@ def test_a_twin_buys_the_same_or_was_dropped_as_the_same(known: Sequence[tuple[s
     first, *others = (replace(job, id=f"job{number}") for number, job in enumerate(made))
     same = [other for other in others if content_of(other) == content_of(first) or first.dropped == other.dropped != ""]
     assert twin_of(first, [first, *others]) == (same[0] if same else None)
+
+
+def test_who_dropped_what_another_root_has_delivered_is_not_sent_to_their_own_outbox() -> None:
+    """The result is in the folder that the report names."""
+    error = bought_before(a_job(State.ARCHIVED, place="b:/other/outbox/chair"), root="b:/other")
+    assert "b:/other/outbox/chair" in error.message
+    assert "in the outbox" not in error.advice_given
+    assert "again = true" in error.advice_in_full

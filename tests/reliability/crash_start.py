@@ -22,7 +22,6 @@ from typing import IO, Protocol
 from crash_scene import KEY, Scene
 
 HERE = Path(__file__).parent
-SOURCE = HERE / "crash_shim.c"
 RUN_SECONDS = 120
 
 NO_COMPILER = "" if shutil.which("gcc") else "gcc is missing: the crash points cannot be compiled in"
@@ -92,10 +91,11 @@ class Start(Protocol):
         """Run it."""
 
 
-def build(folder: Path) -> Path:
-    """Compile the library that counts and kills; raises CalledProcessError."""
-    library = folder / "crash_shim.so"
-    subprocess.run(["gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
+def build(folder: Path, name: str = "crash_shim") -> Path:
+    """Compile a library to be preloaded, usually the one that counts and kills; raises CalledProcessError."""
+    library = folder / f"{name}.so"
+    source = HERE / f"{name}.c"
+    subprocess.run(["gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     return library
 
 

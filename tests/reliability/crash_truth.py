@@ -157,12 +157,27 @@ def receipt(folder: Path, top: str) -> dict[str, Any]:
     return tomllib.loads((folder / RECEIPT_OF[top]).read_text())
 
 
-def _told_job(folder: Path) -> str:
+def told_job(folder: Path) -> str:
     """Return whose result an entry of the outbox is, "" where that cannot be read."""
     try:
         return str(receipt(folder, "outbox")["job"]["id"])
     except (OSError, ValueError):
         return ""
+
+
+class Placed:
+    """The published folders of a root as they are now, by the jobs that their receipts name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.outbox = self._by_job("outbox")
+        self.archive = self._by_job("archive")
+
+    def _by_job(self, top: str) -> Mapping[str, Sequence[Path]]:
+        found: dict[str, list[Path]] = {}
+        for folder in published(self.root, top):
+            found.setdefault(told_job(folder), []).append(folder)
+        return found
 
 
 def in_doubt(scene: Scene) -> set[str]:
@@ -177,18 +192,18 @@ def at_rest(scene: Scene, charges: Sequence[ChargeRow]) -> list[Violation]:
     """Return what is wrong when a run without a crash has ended; `charges` are the vendor's for this scene."""
     history = scene.history()
     jobs = [job for job, _ in history.values()]
-    disputed = _disputed(scene.sets, jobs, charges)
+    disputed, placed = disputed_in(scene.sets, jobs, charges), Placed(scene.root)
     found = [*_unfound(scene, settled=True), *_half_published(scene.root, settled=True), *_left_over(scene.root, jobs)]
     found += _inbox_left(scene.root)
     for dropped in scene.sets:
-        found += _wrong_set(scene.root, dropped, _jobs_of(dropped, jobs), charges, disputed)
-    found += _unwritten(scene, jobs)
+        found += wrong_set(placed, dropped, jobs_of(dropped, jobs), charges, disputed)
+    found += unwritten(scene, jobs)
     known = {dropped.bought for dropped in scene.sets}
     strange = [c for c in charges if (c["model_sha256"], c["image_sha256"]) not in known]
     return [*found, *(Violation(Kind.WRONG, f"charged for what nobody dropped: {c}") for c in strange)]
 
 
-def _unwritten(scene: Scene, jobs: Iterable[Job]) -> Iterator[Violation]:
+def unwritten(scene: Scene, jobs: Iterable[Job]) -> Iterator[Violation]:
     """Find results that the plugin has not marked or was not told of, or was told of as of two events."""
     if scene.told is None:
         return
@@ -201,20 +216,22 @@ def _unwritten(scene: Scene, jobs: Iterable[Job]) -> Iterator[Violation]:
             yield Violation(Kind.WRONG, f"the plugin was told of {job.name} by {len(events)} events")
 
 
-def _jobs_of(dropped: DroppedSet, jobs: Iterable[Job]) -> list[Job]:
+def jobs_of(dropped: DroppedSet, jobs: Iterable[Job]) -> list[Job]:
+    """Return the jobs that a set became."""
     return [job for job in jobs if any(file.source == f"inbox/{dropped.model}" for file in job.files)]
 
 
-def _disputed(sets: Iterable[DroppedSet], jobs: Sequence[Job], charges: Iterable[ChargeRow]) -> set[str]:
+def disputed_in(sets: Iterable[DroppedSet], jobs: Sequence[Job], charges: Iterable[ChargeRow]) -> set[str]:
     """Return the jobs that have the task of another set, which is held for that."""
-    held = {d.bought for d in sets if any(job.state is State.HELD for job in _jobs_of(d, jobs))}
+    held = {d.bought for d in sets if any(job.state is State.HELD for job in jobs_of(d, jobs))}
     theirs = {row["task_uuid"] for row in charges if (row["model_sha256"], row["image_sha256"]) in held}
     return {job.id for job in jobs if job.state is not State.HELD and job.task and job.task.uuid in theirs}
 
 
-def _wrong_set(
-    root: Path, dropped: DroppedSet, jobs: list[Job], charges: Sequence[ChargeRow], disputed: Collection[str]
+def wrong_set(
+    placed: Placed, dropped: DroppedSet, jobs: list[Job], charges: Sequence[ChargeRow], disputed: Collection[str]
 ) -> Iterator[Violation]:
+    """Find what is wrong with the end of a set that makes one job."""
     bought = [c for c in charges if (c["model_sha256"], c["image_sha256"]) == dropped.bought]
     if len(bought) > 1:
         yield Violation(Kind.DUPLICATE, f"{dropped.name} was charged {len(bought)} times")
@@ -223,12 +240,12 @@ def _wrong_set(
         yield Violation(kind, f"{dropped.name} became {len(jobs)} jobs: {[str(job.state) for job in jobs]}")
         return
     if jobs[0].id not in disputed:
-        yield from _wrong_end(root, dropped, jobs[0], bought)
+        yield from _wrong_end(placed, dropped, jobs[0], bought)
 
 
-def _wrong_end(root: Path, dropped: DroppedSet, job: Job, bought: Sequence[ChargeRow]) -> Iterator[Violation]:
+def _wrong_end(placed: Placed, dropped: DroppedSet, job: Job, bought: Sequence[ChargeRow]) -> Iterator[Violation]:
     told = f"{dropped.name} (job {job.id}, {job.state})"
-    outbox = [folder for folder in published(root, "outbox") if _told_job(folder) == job.id]
+    outbox = placed.outbox.get(job.id, ())
     if len(outbox) != (job.state is State.ARCHIVED):
         kind = Kind.DUPLICATE if len(outbox) > 1 else Kind.WRONG
         yield Violation(kind, f"{told} has {len(outbox)} entries in the outbox")
@@ -246,7 +263,7 @@ def _wrong_end(root: Path, dropped: DroppedSet, job: Job, bought: Sequence[Charg
     elif len(bought) < least:
         yield Violation(Kind.WRONG, f"{told} was never charged")
     else:
-        yield from _wrong_receipt(root, job, bought)
+        yield from _wrong_receipt(placed.root, job, bought)
 
 
 def _wrong_receipt(root: Path, job: Job, bought: Sequence[ChargeRow]) -> Iterator[Violation]:
@@ -295,6 +312,7 @@ def conserved(scenes: Sequence[Scene], charges: Sequence[ChargeRow]) -> list[Vio
     one vendor: what is in any of them is there.
     """
     found: list[Violation] = []
+    placed = [Placed(scene.root) for scene in scenes]
     jobs = {(number, job.id): job for number, scene in enumerate(scenes) for job, _ in scene.history().values()}
     for number, scene in enumerate(scenes):
         mine = [job for (of, _), job in jobs.items() if of == number]
@@ -303,11 +321,11 @@ def conserved(scenes: Sequence[Scene], charges: Sequence[ChargeRow]) -> list[Vio
             *_left_over(scene.root, mine),
             *_waits_in_vain(scene.root),
         ]
-        found += [violation for job in mine for violation in _not_ended(scene.root, job)]
+        found += [violation for job in mine for violation in _not_ended(placed[number], job)]
     found += _unfound_in(scenes)
     found += bought_twice(charges)
     for charge in charges:
-        found += _wrong_content(scenes, jobs, charge)
+        found += _wrong_content(placed, jobs, charge)
     return found
 
 
@@ -337,13 +355,13 @@ def _unfound_in(scenes: Sequence[Scene]) -> Iterator[Violation]:
             yield Violation(Kind.WRONG, f"{name}: wanted {most} times at most, found {found}")
 
 
-def _not_ended(root: Path, job: Job) -> Iterator[Violation]:
+def _not_ended(placed: Placed, job: Job) -> Iterator[Violation]:
     """Find a job that goes on, or has another number of results than its end has; what is back in the inbox is a set again."""
     told = f"{job.name} (job {job.id}, {job.state})"
     if job.state not in RESTING:
         yield Violation(Kind.WRONG, f"{told} has not ended: {job.problem}")
         return
-    outbox = [folder for folder in published(root, "outbox") if _told_job(folder) == job.id]
+    outbox = placed.outbox.get(job.id, ())
     if len(outbox) != (job.state is State.ARCHIVED):
         kind = Kind.DUPLICATE if len(outbox) > 1 else Kind.WRONG
         yield Violation(kind, f"{told} has {len(outbox)} entries in the outbox")
@@ -361,7 +379,7 @@ def _waits_in_vain(root: Path) -> Iterator[Violation]:
 
 
 def _wrong_content(
-    scenes: Sequence[Scene], jobs: Mapping[tuple[int, str], Job], charge: ChargeRow
+    placed: Sequence[Placed], jobs: Mapping[tuple[int, str], Job], charge: ChargeRow
 ) -> Iterator[Violation]:
     """Compare what was bought with what lies where the job of that task has ended."""
     bought = {charge["image_sha256"], *([charge["model_sha256"]] if charge["model_sha256"] else [])}
@@ -371,21 +389,20 @@ def _wrong_content(
         if not held:
             yield Violation(Kind.LOST, f"no job knows the paid task {charge['task_uuid']}")
     for number, job in owners:
-        place = _inputs_place(scenes[number].root, job)
+        place = _inputs_place(placed[number], job)
         there = {sha256(path.read_bytes()) for path in _files(place)}
         if not bought <= {f.sha256 for f in job.files} or not bought <= there:
             told = f"{job.name} (job {job.id}, {job.state})"
             yield Violation(Kind.WRONG, f"{told}: bought {sorted(bought)}, {place} holds {sorted(there)}")
 
 
-def _inputs_place(root: Path, job: Job) -> Path:
+def _inputs_place(placed: Placed, job: Job) -> Path:
     """Return where the inputs of a job that has come to rest lie."""
     if job.state is State.HELD:
-        return root / ".rodin-watchd" / "work" / job.id / "inputs"
+        return placed.root / ".rodin-watchd" / "work" / job.id / "inputs"
     if job.state is State.FAILED:
-        return root / job.place
-    mine = (folder for folder in published(root, "archive") if _told_job(folder) == job.id)
-    return next(mine, root / "archive" / "nowhere")
+        return placed.root / job.place
+    return next(iter(placed.archive.get(job.id, ())), placed.root / "archive" / "nowhere")
 
 
 def torn(scenes: Sequence[Scene], sets: Iterable[DroppedSet]) -> list[Violation]:

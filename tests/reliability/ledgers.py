@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.core.kinds import kind_of
@@ -74,12 +74,20 @@ class Told:
         if not path.exists():
             return cls({}, ())
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            jobs = [rows.job(doc) for (doc,) in db.execute("SELECT doc FROM jobs")]
+            docs = [doc for (doc,) in db.execute("SELECT doc FROM jobs")]
             events = db.execute("SELECT id, job_id, action, state, message, code FROM events ORDER BY id").fetchall()
             books = db.execute("SELECT id, job_id, top, outcome, cost, told FROM purchases ORDER BY id").fetchall()
             day = db.execute("SELECT json_extract(value, '$[1]') FROM meta WHERE key = 'budget-day'").fetchone()
-        purchases = [Purchase(row[0], row[1], row[2], row[3], Decimal(row[4]), bool(row[5])) for row in books]
-        return cls({job.id: job for job in jobs}, [Happened(*row) for row in events], purchases, day[0] if day else 0)
+        return cls.of_rows(docs, events, books, day[0] if day else 0)
+
+    @classmethod
+    def of_rows(
+        cls, docs: Iterable[str], events: Iterable[Sequence[Any]], purchases: Iterable[Sequence[Any]], day_after: int
+    ) -> Told:
+        """Make it of what a store has: the documents of its jobs, its events, its purchases, in order."""
+        jobs = {job.id: job for job in map(rows.job, docs)}
+        books = [Purchase(row[0], row[1], row[2], row[3], Decimal(row[4]), bool(row[5])) for row in purchases]
+        return cls(jobs, [Happened(*row) for row in events], books, day_after)
 
     def of_job(self, job_id: str) -> list[Happened]:
         """Return one job's history."""

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
@@ -286,3 +287,75 @@ def _answer(server: socket.socket) -> bytes:
             return b""
         answer += block
     return answer
+
+
+# ---- cut ------------------------------------------------------------------------------------------------------------
+
+
+class Cut(StrEnum):
+    """What is wrong with a network."""
+
+    NOTHING = "nothing"
+    DROPPED = "dropped"  # every connection ends, and a new one at once
+    SILENT = "silent"  # connections stay, and nothing passes until it is mended
+    SLOW = "slow"  # each block waits
+    HALF_CLOSED = "half-closed"  # one side of each connection is told that no more comes; new ones work
+
+
+class CutLine(Line):
+    """A line that is cut and mended at any time, from any thread; `connect` opens a connection to the server as it is now."""
+
+    _SLOW_SECONDS = 0.2
+
+    def __init__(self, connect: Callable[[], socket.socket]) -> None:
+        super().__init__(0)
+        self._connect = connect
+        self._how = Cut.NOTHING
+        self._changed = threading.Condition()
+        self._open: set[tuple[socket.socket, socket.socket]] = set()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._listening.getsockname()[1])
+
+    def cut(self, how: Cut) -> None:
+        """Cut it; `HALF_CLOSED` is done at once and needs no mending."""
+        with self._changed:
+            self._how = Cut.NOTHING if how is Cut.HALF_CLOSED else how
+            self._changed.notify_all()
+            pairs = list(self._open)
+        for number, ends in enumerate(pairs):
+            if how is Cut.DROPPED:
+                for end in ends:
+                    _shut(end, socket.SHUT_RDWR)
+            elif how is Cut.HALF_CLOSED:
+                _shut(ends[number % 2], socket.SHUT_WR)
+
+    def mend(self) -> None:
+        """Let everything pass again."""
+        self.cut(Cut.NOTHING)
+
+    def _relay(self, client: socket.socket) -> None:
+        if self._how is Cut.DROPPED:
+            return
+        with self._connect() as server:
+            ends = (client, server)
+            with self._changed:
+                self._open.add(ends)
+            try:
+                both_ways(client, server, Way(before=self._wait), Way(before=self._wait))
+            finally:
+                with self._changed:
+                    self._open.discard(ends)
+
+    def _wait(self, _bytes: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._how is not Cut.SILENT)
+        if self._how is Cut.SLOW:
+            time.sleep(self._SLOW_SECONDS)
+
+
+def _shut(end: socket.socket, how: int) -> None:
+    with contextlib.suppress(OSError):  # it has ended
+        end.shutdown(how)

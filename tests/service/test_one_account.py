@@ -125,6 +125,23 @@ def test_eight_daemons_spend_the_last_half_credit_of_the_day_once(tmp_path: Path
         assert found.asked("SELECT count(*) FROM all_meta WHERE key = 'budget-day'") == [1]
 
 
+def test_what_is_promised_to_a_set_is_spent_for_other_roots(tmp_path: Path, cluster: Cluster) -> None:
+    """A set of two jobs was afforded as a whole: the second one is bought, whoever wants the credits meanwhile."""
+    with emulated() as vendor, studio(tmp_path, cluster, vendor, 2, budget={"per_day_credits": 1}) as found:
+        one, two = found.shops
+        one.drop_set("pair", "seeds = [1, 2]\n")
+        one.until(lambda: len(one.jobs()) == 2)
+        two.drop_set("late")
+        two.ticks(8, step_seconds=1.0)
+        two.idle()
+        assert vendor.charges <= 1
+        one.idle()
+        two.idle()
+        assert vendor.charges == 2
+        assert State.ARCHIVED not in two.states().values()
+        assert "today's budget of 1 credit" in two.status()
+
+
 def test_eight_daemons_send_no_set_that_the_account_cannot_pay(tmp_path: Path, cluster: Cluster) -> None:
     """Each has read the same balance; what the others have begun to buy since is taken off it."""
     with emulated(balance=Decimal("0.5")) as vendor, studio(tmp_path, cluster, vendor, EIGHT) as found:
@@ -544,3 +561,26 @@ def test_nothing_is_sent_from_a_root_that_another_process_has_marked(tmp_path: P
         mark.write_text('{"host": "elsewhere", "pid": 7}')
         one.idle()
         assert (one.states(), vendor.charges) == ({"chair": State.HELD}, 0)
+
+
+def test_what_a_silent_process_sent_is_judged_when_it_is_known_to_have_ended(tmp_path: Path, cluster: Cluster) -> None:
+    """The balance from before that submit is kept for it, whatever is bought and read meanwhile."""
+    with (
+        emulated("submit-503@1", balance=EXACT) as vendor,
+        studio(tmp_path, cluster, vendor, 1, budget=SOLE) as found,
+    ):
+        [one] = found.shops
+        one.drop_set("lost")
+        one.until(one.is_in("lost", State.UPLOADING))
+        found.asked('INSERT INTO taken_over SELECT id, \'a\', \'{"host": "a", "pid": 1}\' FROM purchases RETURNING 1')
+        one.until(one.is_in("lost", State.HELD))
+        for name in ("next", "last"):
+            one.drop_set(name)
+            one.until(one.is_in(name, State.ARCHIVED))
+            one.ticks(50, step_seconds=10.0)
+        assert one.states()["lost"] is State.HELD
+        assert "Process 1 on a fell silent" in one.status()
+        found.asked("INSERT INTO daemons VALUES ('a', 'another') RETURNING 1")
+        one.store.set_meta("x", 1)
+        one.until(one.is_in("lost", State.ARCHIVED))
+        assert vendor.charges == 3

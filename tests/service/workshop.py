@@ -46,7 +46,7 @@ from rodin_watchd.service.assembly import assembled
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.commands import APPROVE, PAUSE, RESUME, SEEN
 from rodin_watchd.service.daemon import Daemon
-from rodin_watchd.service.plugins import Plugins
+from rodin_watchd.service.plugins import Hosts, Plugins
 from rodin_watchd.service.pool import Pool
 from rodin_watchd.settings import journal_path
 
@@ -129,7 +129,7 @@ class Hands:
 def no_plugins(folder: Path) -> Plugins:
     """Return what stands for plugins where there is none."""
     host = PluginHost([], 1, {}, folder / "scratch")
-    return Plugins(PluginSettings(), host, {}, frozenset(), Hands().clock(), lambda _message: None)
+    return Plugins(PluginSettings(), Hosts(host), {}, frozenset(), Hands().clock(), lambda _message: None)
 
 
 class Workshop:

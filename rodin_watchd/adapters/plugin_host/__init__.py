@@ -420,6 +420,7 @@ class Ready:
     limits: ProcessLimits
     settings: Mapping[str, Any] = field(default_factory=dict)
     vet: Callable[[], None] = _nothing  # raises PluginLoadError when its code is not to be trusted any more
+    configures: bool = True  # its `rodin_configure` is called in each process
 
 
 @dataclass(frozen=True, slots=True)
@@ -522,6 +523,8 @@ class PluginHost:
     def _make_ready(self, child: Child) -> None:
         plugin = self._plugins[child.source.name]
         child.load()
+        if not plugin.configures:
+            return
         request = {"hook": "rodin_configure", "arguments": {}, "settings": dict(plugin.settings), "own": {}}
         child.ask(request, plugin.limits.start_seconds, _nothing)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -55,6 +56,13 @@ class FoundPlugin:
     def where(self) -> str:
         """For people."""
         return f"{self.source.where} ({self.package})" if self.package else self.source.where
+
+    @property
+    def version(self) -> str:
+        """Which code it is: the package with its version, or the beginning of a file's digest. Raises OSError."""
+        if self.package:
+            return self.package
+        return f"sha256 {hashlib.sha256(Path(self.source.path).read_bytes()).hexdigest()[:16]}"
 
     def vet(self) -> None:
         """Look once more whether others could change it. Raises PluginLoadError."""

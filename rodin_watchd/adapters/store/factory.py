@@ -13,10 +13,11 @@ from typing import Any, Protocol
 from rodin_watchd.adapters.store.archive import ArchiveFile
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
+from rodin_watchd.core.farm import CallQueue
 from rodin_watchd.core.roots import KnownRoots, ServingProcess
 from rodin_watchd.core.store import MOVED_FROM, MOVED_TO, ROOT_ID, OldJob, ServedRoot, Store, StoreReader
 from rodin_watchd.errors import CommandRefusedError, ConfigError, OldJournalError, UnknownRootError
-from rodin_watchd.settings import StorePlace
+from rodin_watchd.settings import Address, StorePlace
 
 
 class SharedStore(Store, Protocol):
@@ -30,8 +31,11 @@ class SharedStore(Store, Protocol):
     def ahead_seconds(self) -> float:
         """How far the clock that all daemons of the store go by is ahead of this machine's."""
 
-    def begin_process(self, me: ServingProcess) -> None:
-        """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended."""
+    def begin_process(self, me: ServingProcess, place: str) -> None:
+        """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended.
+
+        And where it has the root: it is the same one there when its share is away at the next start.
+        """
 
     def seen_root(self) -> tuple[ServedRoot | None, int]:
         """Return the root as it is at this moment, None where nobody ever had it, and the number of the connection."""
@@ -110,6 +114,16 @@ def _root_to_serve(known: KnownRoots, place: StorePlace) -> str:
     )
 
 
+def farm_queue(address: Address, patience: float) -> CallQueue:
+    """Return the queue of the farm's calls in a database; nothing is opened. Raises ConfigError without the extra.
+
+    `patience`: for how many seconds its calls wait for a database that is away.
+    """
+    with needs_procrastinate():
+        from rodin_watchd.adapters.store.farm import FarmQueue  # noqa: PLC0415 - an optional extra
+    return FarmQueue(address, patience)
+
+
 def leave_command(place: StorePlace, verb: str, arguments: dict[str, Any], now: float, *, once: bool) -> int:
     """Leave a command for the daemon, and return its number; `once`: not while the same waits for the same job.
 
@@ -156,7 +170,7 @@ def copy_store(source: StorePlace, target: StorePlace, now: float, stamp: str) -
     _refuse_own(target)
     moved = {"name": target.name, "at": now}
     with contextlib.closing(
-        postgres.PostgresStore(source.address, alone=True) if source.address else Journal(source.path)
+        postgres.PostgresStore(source.address, _root_to_copy, alone=True) if source.address else Journal(source.path)
     ) as store:
         if (before := store.meta(MOVED_TO)) and before["name"] != target.name:
             raise CommandRefusedError(
@@ -166,6 +180,16 @@ def copy_store(source: StorePlace, target: StorePlace, now: float, stamp: str) -
         copied = copying.copy_store(source, target, str(store.meta(ROOT_ID) or ""), now, stamp)
         store.set_meta(MOVED_TO, moved)  # only now: until the copy is whole the source is the store
     return copied["jobs"].rows
+
+
+def _root_to_copy(known: KnownRoots) -> str:
+    """Choose the only root. Raises CommandRefusedError for a store that has several: no journal and no copy has more than one."""
+    if len(known.roots) > 1:
+        raise CommandRefusedError(
+            f"This store has several roots, which share what was paid for: {known.shown}. Only a store with one root can be copied.",
+            advice="To move it to another PostgreSQL server, stop all daemons and use pg_dump and pg_restore.",
+        )
+    return next(iter(known.roots), "")
 
 
 def _refuse_own(target: StorePlace) -> None:
@@ -182,6 +206,20 @@ def _refuse_own(target: StorePlace) -> None:
             f"{target.shown[0].upper()}{target.shown[1:]} has a store of its own, which knows what was paid for.",
             advice="Name an empty database, or another folder.",
         )
+
+
+@contextlib.contextmanager
+def needs_procrastinate() -> Iterator[None]:
+    """Say how to install what the farm needs, if importing it fails. Raises ConfigError."""
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("procrastinate", "psycopg", "psycopg_pool", "psycopg_binary"):
+            raise
+        raise ConfigError(
+            "A plugin's table says where = “farm”, or this is a worker, but procrastinate is not installed.",
+            advice=f'Run: {shlex.quote(sys.executable)} -m pip install "rodin-watchd[farm]"',
+        ) from None
 
 
 @contextlib.contextmanager

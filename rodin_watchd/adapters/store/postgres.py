@@ -19,6 +19,7 @@ import psycopg
 
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store.codec import plain
+from rodin_watchd.adapters.store.farm_state import CALLS, IS_THERE, WORKERS, state_of
 from rodin_watchd.adapters.store.files import errors_in_words, in_words
 from rodin_watchd.adapters.store.postgres_connection import LOCKS, Database, in_postgres
 from rodin_watchd.adapters.store.postgres_schema import COST, SCHEMA, VERSION, facts, migrations
@@ -41,7 +42,9 @@ from rodin_watchd.adapters.store.stored import (
     quoted,
     refuse_moved,
 )
+from rodin_watchd.core.farm import NO_FARM, FarmState
 from rodin_watchd.core.machine import AT_VENDOR, ENDED
+from rodin_watchd.core.names import printable
 from rodin_watchd.core.proof import Traffic
 from rodin_watchd.core.roots import KnownRoots, ServingProcess, process_in_words
 from rodin_watchd.core.store import NO_META, NOTHING_BESIDE, ROOT_ID, SILENT, Announcer, Beside, ServedRoot
@@ -59,7 +62,7 @@ from rodin_watchd.errors import (
     StandbyError,
     StoreAwayError,
 )
-from rodin_watchd.model import Job, Transition
+from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.settings import Address
 
 BUSY_SECONDS: Final = 5.0
@@ -107,6 +110,9 @@ _FREE: Final = """
 _FENCE: Final = "SELECT process, fence FROM roots WHERE id = :root"
 _KEEP_PLACE: Final = (
     "INSERT INTO root_places VALUES (:place, :root) ON CONFLICT (place) DO UPDATE SET root = excluded.root"
+)
+_KEEP_STANDBYS_PLACE: Final = (
+    "INSERT INTO root_places SELECT :place, id FROM roots WHERE id = :root ON CONFLICT (place) DO NOTHING"
 )
 _KEEP_PROCESS: Final = (
     "INSERT INTO daemons VALUES (:daemon, :process) ON CONFLICT (id) DO UPDATE SET process = excluded.process"
@@ -199,14 +205,19 @@ POSTGRES: Final = Dialect(
     position="strpos",
     recent_events="service_events",
 )
-_LIVE_ELSEWHERE: Final = f"root <> own_root() AND state NOT IN ({_ENDED})"
+_LIVE: Final = f"state NOT IN ({_ENDED})"
+_LIVE_ELSEWHERE: Final = f"root <> own_root() AND {_LIVE}"
 _ELSEWHERE: Final = f"""
-    SELECT all_jobs.doc FROM all_jobs JOIN roots ON roots.id = root WHERE {_LIVE_ELSEWHERE} AND (state = 'held'
-        OR (until > clock_timestamp() OR changed_at > extract(epoch FROM clock_timestamp()) - {LONGEST_WAIT_SECONDS:.0f})
-            AND (state IN ({quoted(sorted(AT_VENDOR))}) OR facts ? 'batch'
-                OR all_jobs.id IN (SELECT job_id FROM purchases WHERE outcome = 'refused' AND id > {LAST_CHARGED})))
-    ORDER BY all_jobs.id
-"""  # noqa: S608 - as above
+    WITH concerned AS (
+        SELECT id FROM all_jobs WHERE state IN ({quoted(sorted(AT_VENDOR | {State.HELD}))}) AND {_LIVE}
+        UNION SELECT id FROM all_jobs WHERE {_LIVE} AND facts ? 'batch'
+        UNION SELECT job_id FROM purchases WHERE outcome = 'refused' AND id > {LAST_CHARGED}
+    )
+    SELECT all_jobs.doc FROM concerned JOIN all_jobs USING (id) JOIN roots ON roots.id = root
+        WHERE {_LIVE_ELSEWHERE} AND (state = 'held' OR until > clock_timestamp()
+            OR changed_at > extract(epoch FROM clock_timestamp()) - {LONGEST_WAIT_SECONDS:.0f})
+        ORDER BY all_jobs.id
+"""  # noqa: S608 - the names of states; each part has an index of its own
 _SAME_ELSEWHERE: Final = f"""
     SELECT doc FROM all_jobs WHERE {_LIVE_ELSEWHERE}
         AND (fingerprint IN (:content*) AND fingerprint <> '' OR facts ->> 'dropped' = :dropped AND :dropped <> '') LIMIT 1
@@ -249,6 +260,24 @@ class _PostgresReading(StoredReader):
     def version(self) -> int:
         """Return a number that is another one after any other process has written."""
         return int(self._value(_VERSION))
+
+    def find(self, prefix: str) -> Job:
+        """Return the one job of this root that is meant, as `StoredReader.find`; one of another root is named with that."""
+        try:
+            return super().find(prefix)
+        except CommandRefusedError as error:
+            if not (place := self.place_elsewhere(prefix)):
+                raise
+            raise CommandRefusedError(
+                f"Job {printable(prefix)} is of another root of this store: {printable(place)}.",
+                advice="Give the command with the configuration of that root: `--config`.",
+            ) from error
+
+    def farm(self) -> FarmState:
+        """Return what there is of the farm."""
+        if not self._value(IS_THERE):
+            return NO_FARM
+        return state_of(self._rows(WORKERS), self._rows(CALLS))
 
     def elsewhere(self) -> Sequence[Job]:
         """Return the live jobs of other roots that the bounds of the account are about."""
@@ -450,7 +479,10 @@ class PostgresStore(_PostgresReading, StoredWriter):
         if version_of(found, self._database) >= VERSION:
             return
         with found.transaction():
+            found.execute("SET LOCAL statement_timeout = 0")  # an index of millions of rows
             found.execute(in_postgres(_LOCK), {"what": _SETUP})
+            if version_of(found, self._database):  # daemons of an older version may be writing: they wait, and go on
+                found.execute(in_postgres(_LOCK), {"what": _BOOK})
             found.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
             for version, script in migrations(version_of(found, self._database)):  # another one may have been faster
                 found.execute(script)
@@ -469,9 +501,13 @@ class PostgresStore(_PostgresReading, StoredWriter):
 
     # ---- the lease of the root --------------------------------------------------------------------------------------
 
-    def begin_process(self, me: ServingProcess) -> None:
-        """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended."""
+    def begin_process(self, me: ServingProcess, place: str) -> None:
+        """Note that this process is the newest of its daemon: its state folder's lock shows that the one before has ended.
+
+        And where it has the root: it is the same one there when its share is away at the next start.
+        """
         with self._database.in_words("cannot be written"):
+            self._database.run(_KEEP_STANDBYS_PLACE, {"place": place, "root": self.root_id})
             self._database.run(_KEEP_PROCESS, {"daemon": me.daemon, "process": me.process})
             self._database.run(_TELL_OTHERS)
 

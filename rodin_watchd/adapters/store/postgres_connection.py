@@ -93,7 +93,7 @@ def _rows_of(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], StoredRow
     return lambda values: _Row(values, names)
 
 
-def _conninfo(address: Address, name: str) -> str:
+def conninfo(address: Address, name: str) -> str:
     """Return an address as libpq takes it. Raises psycopg.Error for what is none."""
     given: dict[str, Any] = {"application_name": name, "connect_timeout": _CONNECT_SECONDS, **_KEEPALIVES}
     return make_conninfo(address.url, **given, **({"password": address.password} if address.password else {}))
@@ -148,7 +148,7 @@ class Database:
             with self.in_words("cannot be reached"):
                 try:
                     found = psycopg.Connection.connect(
-                        _conninfo(self._address, self.name), autocommit=True, row_factory=_rows_of
+                        conninfo(self._address, self.name), autocommit=True, row_factory=_rows_of
                     )
                 except psycopg.ProgrammingError as error:
                     raise JournalError(f"[store] url is no address of a database: {_first_line(error)}") from error

@@ -26,6 +26,7 @@ from rodin_watchd.adapters.store.stored import (
     Values,
     quoted,
 )
+from rodin_watchd.core.farm import NO_FARM, FarmState
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.proof import NO_TRAFFIC, Traffic
 from rodin_watchd.errors import JournalError, OldJournalError
@@ -149,6 +150,10 @@ class JournalReader(StoredReader):
     def version(self) -> int:
         """Return a number that is another one after any other process has written, as long as this reader is open."""
         return int(self._value("PRAGMA data_version"))
+
+    def farm(self) -> FarmState:
+        """Return nothing: workers need a database that several machines reach."""
+        return NO_FARM
 
     def interrupt(self) -> None:
         """Have the question end with an error that another thread asks through this object now; from any thread, also when closed."""

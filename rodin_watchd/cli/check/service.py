@@ -38,6 +38,7 @@ from rodin_watchd.cli.health import health_line
 from rodin_watchd.cli.systemd import UNIT_FOLDERS, USER_FOLDER, Unit, bases, drop_in, installed, units_of
 from rodin_watchd.client.journal import daemon_of, has_store, journal_of, no_room, place_of, reader
 from rodin_watchd.config import Config
+from rodin_watchd.core.health import Standstill
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wording import local
@@ -117,11 +118,11 @@ def service_findings(config: Config) -> Iterator[Finding]:
 def _running(daemon: Mapping[str, Any], journal: Path) -> Finding:
     """Judge a running service: one that is paused is well, and yet people wait for something."""
     healthy, line = health_line(journal)
-    text = f"Running: {', '.join(f'{key} {value}' for key, value in daemon.items())}; {line}."
+    text = f"Running: {', '.join(f'{key} {value}' for key, value in daemon.items())}; {line.removesuffix('.')}."
     if not healthy:
         return Finding("service", text, Level.WARNING, "Look into its log; start it again if this does not end.")
     heartbeat = read_heartbeat(sign_path(journal))
-    if heartbeat and heartbeat.health.paused:
+    if heartbeat and heartbeat.health.paused and Standstill.STANDBY not in heartbeat.health.paused:
         return Finding("service", text, Level.WARNING, "`rodin-watchd status` says why it is paused.")
     return Finding("service", text)
 

@@ -31,6 +31,7 @@ from rodin_watchd.errors import (
 )
 from rodin_watchd.hooks.leftovers import remove, size_of
 from rodin_watchd.model import Job, ResultFile
+from rodin_watchd.service.plugins import WorkFolder
 from rodin_watchd.service.steps.tools import Tools
 from rodin_watchd.v1 import to_data
 
@@ -104,12 +105,11 @@ def _asked_with_inputs(
     finish: Callable[[Any], Any] = lambda value: value,
 ) -> Any:  # noqa: ANN401 - JSON out
     """Call a hook with a copy of the set's files."""
-    copy = _fresh_copy(tools, job, tools.spool.inputs(job.id))
-    given = {**arguments, "directory": str(copy)}
+    folder = _work_folder(tools, job, plugin, tools.spool.inputs(job.id))
     try:
-        return tools.plugins.ask(job, hook, plugin, given, _watch(tools, plugin, copy), finish)
+        return tools.plugins.ask(job, hook, plugin, arguments, folder, finish)
     finally:
-        remove(copy)
+        remove(folder.copy)
 
 
 def checked_options(model: type[Options], plugin: str, wanted: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever a plugin returned
@@ -163,18 +163,16 @@ def _why_without(tools: Tools, job: Job, plugin: str, error: PluginError) -> str
 
 def _worked_on(tools: Tools, job: Job, plugin: str, current: Path, after: Path) -> Mapping[str, Any]:
     """Return the plugin's facts; its work is in `after` then."""
-    if tools.plugins.is_recorded(job, PROCESS, plugin):
-        return dict(tools.plugins.ask(job, PROCESS, plugin, {}))
-    copy = _fresh_copy(tools, job, current)
+    folder = _work_folder(tools, job, plugin, current, returns=True)
 
     def finish(value: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever the plugin returned
-        return _finished(plugin, copy, after, value)
+        return _finished(plugin, folder.copy, after, value)
 
-    arguments = {"job": asdict(public_job(job)), "directory": str(copy)}
+    arguments = {"job": asdict(public_job(job))}
     try:
-        return dict(tools.plugins.ask(job, PROCESS, plugin, arguments, _watch(tools, plugin, copy), finish))
+        return dict(tools.plugins.ask(job, PROCESS, plugin, arguments, folder, finish))
     finally:
-        remove(copy)
+        remove(folder.copy)
 
 
 def _finished(plugin: str, copy: Path, after: Path, value: Any) -> Mapping[str, Any]:  # noqa: ANN401 - as above
@@ -234,11 +232,15 @@ def rebuild(target: Path, source: Path) -> None:
 # ---- copies ---------------------------------------------------------------------------------------------------------
 
 
-def _fresh_copy(tools: Tools, job: Job, source: Path) -> Path:
+def _work_folder(tools: Tools, job: Job, plugin: str, source: Path, *, returns: bool = False) -> WorkFolder:
+    """Return what a plugin works on: a copy of a folder, which is not made yet."""
     copy = tools.spool.working_copy(job.id)
-    with disk_errors(f"{copy} cannot be written"):
-        copy_tree(source, copy)
-    return copy
+
+    def lay_out() -> None:
+        with disk_errors(f"{copy} cannot be written"):
+            copy_tree(source, copy)
+
+    return WorkFolder(source, copy, lay_out, returns, _watch(tools, plugin, copy))
 
 
 def _watch(tools: Tools, plugin: str, copy: Path) -> Callable[[], None]:
