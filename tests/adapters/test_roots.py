@@ -22,7 +22,13 @@ from rodin_watchd.adapters.store.postgres_connection import LOCKS
 from rodin_watchd.core.store import MOVED_FROM, ROOT_ID
 from rodin_watchd.errors import CommandRefusedError, FencedError, JournalError, StandbyError, UnknownRootError
 from rodin_watchd.model import Job, ServiceEvent, Transition
-from rodin_watchd.service.journal_guard import RENEW_SECONDS, ROOT_LEASE_SECONDS, RootLease
+from rodin_watchd.service.journal_guard import (
+    BUSY_SECONDS,
+    RENEW_SECONDS,
+    ROOT_LEASE_SECONDS,
+    STARTING_SECONDS,
+    RootLease,
+)
 from rodin_watchd.settings import Address, SeenRoot, StorePlace
 
 
@@ -156,6 +162,29 @@ def test_a_new_connection_begins_the_wait_again(cluster: Cluster, address: Addre
     with opened(address) as store, machine.lease(store):
         assert machine.seconds >= 2 * ROOT_LEASE_SECONDS - 5
     del owner
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_busy_owner_keeps_its_root_for_a_while(address: Address, owner: Owner, *, starts: bool) -> None:
+    """Its plugins are being loaded, or its share is slow. It may send nothing by that; one that stands still loses the root."""
+    _, busy, held = owner
+    if not starts:
+        held.confirm()
+    began, longest = busy.seconds, STARTING_SECONDS if starts else BUSY_SECONDS
+
+    def work() -> None:
+        busy.seconds += 1
+        held.keep_beside()
+
+    machine = Machine("b", waits=work)
+    with opened(address) as store, machine.lease(store, patience_seconds=1000):
+        assert longest <= busy.seconds - began <= longest + ROOT_LEASE_SECONDS
+        assert not held.is_sure()
+        with pytest.raises(FencedError):
+            held.keep()
+        busy.seconds = began + 2 * RENEW_SECONDS
+        with pytest.raises(FencedError):
+            held.keep_beside()
 
 
 def test_one_of_eight_gets_a_root(address: Address, owner: Owner) -> None:
