@@ -321,6 +321,36 @@ def test_a_store_with_several_roots_is_not_copied(address: Address, owner: Owner
         copy_store(here, there, NOW, "stamp")
 
 
+def test_what_waits_in_other_roots_is_not_read(cluster: Cluster, address: Address, owner: Owner) -> None:
+    """A tick asks for what is at the vendor, held or promised there; of thousands of sets that wait it reads none."""
+    led(owner[0], a_job(), S.CLAIMED)
+    add_root(address, "b:/other", "r2")
+    for state, count in (("staged", 3000), ("held", 2), ("uploading", 2)):
+        asked(
+            cluster,
+            address,
+            "INSERT INTO all_jobs (root, id, state, name, folder, top, fingerprint, kind, charges, created_at, changed_at, place, doc, facts)"
+            f" SELECT 'r2', '{state}' || n, '{state}', 'n', '', '', '{state}' || n, 'texture', 0, 0, 2e9, '', doc, '{{}}'"
+            f" FROM generate_series(1, {count}) AS n, (SELECT doc FROM all_jobs WHERE id = 'a1') AS one",
+        )
+    asked(cluster, address, "ANALYZE")
+
+    def read() -> int:
+        gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'rodin%' AND query LIKE '%root <> own_root()%'"
+        while asked(cluster, address, gone) != [(0,)]:
+            pass
+        [(rows,)] = asked(
+            cluster, address, "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'all_jobs'"
+        )
+        assert isinstance(rows, int)
+        return rows
+
+    before = read()
+    with closing(PostgresReader(address, lambda _known: "r1")) as reader:
+        assert len(reader.elsewhere()) == 4
+    assert read() - before < 30
+
+
 def test_one_live_job_for_each_content_in_all_roots(address: Address, owner: Owner) -> None:
     """The schema keeps it."""
     led(owner[0], a_job("a1", content="same"), S.CLAIMED)

@@ -60,7 +60,7 @@ from rodin_watchd.errors import (
     StandbyError,
     StoreAwayError,
 )
-from rodin_watchd.model import Job, Transition
+from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.settings import Address
 
 BUSY_SECONDS: Final = 5.0
@@ -203,11 +203,13 @@ POSTGRES: Final = Dialect(
 _LIVE_ELSEWHERE: Final = f"root <> own_root() AND state NOT IN ({_ENDED})"
 _ELSEWHERE: Final = f"""
     SELECT all_jobs.doc FROM all_jobs JOIN roots ON roots.id = root WHERE {_LIVE_ELSEWHERE} AND (state = 'held'
-        OR (until > clock_timestamp() OR changed_at > extract(epoch FROM clock_timestamp()) - {LONGEST_WAIT_SECONDS:.0f})
-            AND (state IN ({quoted(sorted(AT_VENDOR))}) OR facts ? 'batch'
-                OR all_jobs.id IN (SELECT job_id FROM purchases WHERE outcome = 'refused' AND id > {LAST_CHARGED})))
+        OR until > clock_timestamp() OR changed_at > extract(epoch FROM clock_timestamp()) - {LONGEST_WAIT_SECONDS:.0f})
+        AND all_jobs.id IN (
+            SELECT id FROM all_jobs WHERE state IN ({quoted(sorted({*AT_VENDOR, State.HELD}))}) AND state NOT IN ({_ENDED})
+            UNION ALL SELECT id FROM all_jobs WHERE facts ? 'batch' AND state NOT IN ({_ENDED})
+            UNION ALL SELECT job_id FROM purchases WHERE outcome = 'refused' AND id > {LAST_CHARGED})
     ORDER BY all_jobs.id
-"""  # noqa: S608 - as above
+"""  # noqa: S608 - as above; each part has an index: most live jobs wait, and no tick reads them
 _SAME_ELSEWHERE: Final = f"""
     SELECT doc FROM all_jobs WHERE {_LIVE_ELSEWHERE}
         AND (fingerprint IN (:content*) AND fingerprint <> '' OR facts ->> 'dropped' = :dropped AND :dropped <> '') LIMIT 1

@@ -488,6 +488,8 @@ _MIGRATIONS: Final = (
     END $$$$;
     CREATE TRIGGER traffic_is_counted AFTER UPDATE OF state ON all_jobs FOR EACH ROW
         WHEN (OLD.state IN ($AT_VENDOR) OR NEW.state IN ($AT_VENDOR)) EXECUTE FUNCTION traffic_is_counted();
+    CREATE INDEX jobs_in_batches ON all_jobs (id) WHERE facts ? 'batch' AND state NOT IN ($ENDED);
+    CREATE INDEX meta_by_key ON all_meta (key, root);
     CREATE INDEX jobs_by_drop ON all_jobs ((facts ->> 'dropped')) WHERE state NOT IN ($ENDED);
     DROP INDEX commands_by_verb;
     CREATE INDEX commands_by_verb ON all_commands (verb, id);
