@@ -352,6 +352,17 @@ def test_an_answer_to_a_daemon_that_lost_its_root_is_logged(
         assert f"resolve {one.job('chair').id} --task {charge['task_uuid']}" in caplog.text
 
 
+def test_a_daemon_is_known_by_the_very_file_of_its_lock(tmp_path: Path, cluster: Cluster) -> None:
+    """Another machine may have its name, and a folder of the same name: the start of one proves nothing about the other."""
+    with emulated() as vendor, studio(tmp_path, cluster, vendor, 1) as found:
+        [one] = found.shops
+        one.restart()
+        assert found.asked("SELECT count(*) FROM daemons") == [1]
+        lock = one.path(".rodin-watchd/lock")
+        one.restart(lambda: lock.rename(lock.with_name("other")))
+        assert found.asked("SELECT count(*) FROM daemons") == [2]
+
+
 # ---- proof by the balance -------------------------------------------------------------------------------------------
 
 

@@ -405,7 +405,7 @@ _MIGRATIONS: Final = (
     """
     -- Several roots, each served by one daemon: see docs/nodes.md.
     ALTER TABLE store ADD COLUMN oldest INTEGER NOT NULL DEFAULT 2; -- programs of an older schema cannot use this one
-    CREATE TABLE daemons (id $TEXT PRIMARY KEY, process $TEXT NOT NULL); -- HOST:STATE FOLDER, and its newest process, in JSON
+    CREATE TABLE daemons (id $TEXT PRIMARY KEY, process $TEXT NOT NULL); -- HOST:STATE FOLDER:LOCK, and its newest process, in JSON
     CREATE TABLE roots (
         id $TEXT PRIMARY KEY, -- as the mark in its folder says
         place $TEXT NOT NULL, -- where its newest daemon has it: HOST:FOLDER
