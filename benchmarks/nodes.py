@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,7 +53,10 @@ def measure(effort: Effort) -> list[Figure]:
         roots = (1, 10, 100, 1000) if not effort.quick else (1, 10)
         idle = {count: _idle(server, count, effort.of(10, 1)) for count in roots}
         counts = (1, 2, 4, 8) if not effort.quick else (1, 2)
-        work = {count: _throughput(server, count, effort.of(20, 1)) for count in counts}
+        rounds = [
+            {count: _throughput(server, count, effort.of(10, 1)) for count in counts} for _ in range(effort.of(3, 1))
+        ]
+        work = {count: Work.median_of([one[count] for one in rounds]) for count in counts}
     alone = work[1]
     costs = Costs(moves, renewal, _Line.through(idle), alone.commits, alone.calls)
     return [
@@ -214,13 +217,18 @@ class Work:
     commits: float  # transactions that write, for each set
     calls: float  # of the vendor, for each set
 
+    @classmethod
+    def median_of(cls, rounds: Sequence[Work]) -> Work:
+        """Return the median of each figure."""
+        return cls(*(median(getattr(one, name) for one in rounds) for name in ("rate", "commits", "calls")))
+
 
 def _throughput(server: _Server, daemons: int, sets: int) -> Work:
     """Have each of so many daemons, with a root of its own, work off so many sets; the vendor answers at once."""
     with (
-        contextlib.ExitStack() as stack,
         emulator() as base_url,
         _database(server, f"work_{daemons}") as name,
+        contextlib.ExitStack() as stack,  # last: a daemon whose database is gone waits before it ends
     ):
         homes = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(daemons)]
         for number, home in enumerate(homes):

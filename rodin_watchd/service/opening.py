@@ -96,7 +96,7 @@ class Base:
 
 
 @contextlib.contextmanager
-def opened(  # noqa: PLR0913 - what it is made of
+def opened(  # noqa: PLR0913, PLR0915 - what it is made of, in the order in which it may be opened
     config: Config,
     clock: Clock,
     wait: Callable[[float], None],
@@ -161,7 +161,8 @@ def opened(  # noqa: PLR0913 - what it is made of
         def begin(account: str, announcer: Announcer) -> None:
             job_store.announce_to(announcer)
             kept.report_start()
-            _repair(base, clock.now(), account, knew_root=knew_root)
+            process = kept.lease.serving.process if kept.lease else ""
+            _repair(base, clock.now(), account, process, knew_root=knew_root)
             daily()
 
         keepers = (Housekeeping(job_store, store, kept.backup, clock, daily), Monitor(sign_path(path), meter))
@@ -310,8 +311,15 @@ def queue_of(config: Config, environ: Mapping[str, str]) -> Callable[[], CallQue
     return partial(farm_queue, address, config.farm.silent_seconds)
 
 
-def _repair(base: Base, now: float, account: str, *, knew_root: bool) -> None:
-    """Bring the store in line with what a run before has left, and with what the root knows of it."""
+def _repair(base: Base, now: float, account: str, process: str, *, knew_root: bool) -> None:
+    """Bring the store in line with what a run before has left, and with what the root knows of it.
+
+    `process`: which one serves the root from now on, where several could; "" else.
+    """
+    if process:
+        base.submit_count.mark(
+            process
+        )  # before the count is read: who still counts sees the mark, or is seen by its count
     if base.standing.mounts_keeper.copied:
         base.store.set_meta(
             LOSSES, int(base.store.meta(LOSSES) or 0) + 1

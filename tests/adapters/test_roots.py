@@ -360,7 +360,7 @@ def test_what_waits_in_other_roots_is_not_read(cluster: Cluster, address: Addres
             address,
             "INSERT INTO all_jobs (root, id, state, name, folder, top, fingerprint, kind, charges, created_at, changed_at, place, doc, facts)"
             f" SELECT 'r2', '{state}' || n, '{state}', 'n', '', '', '{state}' || n, 'texture', 0, 0, 2e9, '', doc, '{{}}'"
-            f" FROM generate_series(1, {count}) AS n, (SELECT doc FROM all_jobs WHERE id = 'a1') AS one",
+            f" FROM generate_series(1, {count}) AS n, (SELECT doc FROM all_jobs WHERE id = 'a1') AS one",  # noqa: S608 - words of this test
         )
     asked(cluster, address, "ANALYZE")
 

@@ -69,6 +69,9 @@ class Rules:
     settles: bool = True  # for as long as bytes and charges may take
     limits_bytes: bool = True  # the kernel does not try for ever
     counts_submits: bool = True  # in the folder, before the look; who takes over reads it
+    marks_folder: bool = (
+        True  # who takes over marks the folder before that; who sends reads the mark after it has counted
+    )
 
 
 class BrokenError(AssertionError):
@@ -219,7 +222,7 @@ class Process(NamedTuple):
     """The newest process of a daemon."""
 
     number: int = 0
-    phase: str = "gone"  # gone, standby, taken, owner
+    phase: str = "gone"  # gone, standby, taken, marked, owner
     stopped: bool = False  # by a signal, or its machine sleeps
     fence: int = 0
     written: int = 0
@@ -232,6 +235,9 @@ class Process(NamedTuple):
     submits: int = 0  # the count with that one
     quiet: int = 0  # ticks since nothing is open that a proof could be disturbed by
     provable: frozenset[int] = frozenset()
+
+
+SERVING: Final = ("taken", "marked", "owner")
 
 
 class Flight(NamedTuple):
@@ -252,6 +258,7 @@ class World(NamedTuple):
     charged: tuple[int, ...]  # how often each job was
     booking: tuple[int, ...]  # charges that the balance does not show yet: how long that may still take
     counted: tuple[int, ...]  # in the folder of each root
+    marks: tuple[Name | None, ...]  # in the folder of each root: who has taken it over last
     may: tuple[int, ...]  # how often it may still happen: crash, stop, failover, jump, order
 
 
@@ -277,7 +284,17 @@ class Setting:
         store = Store(rows, tuple(Held(Known(State.STAGED)) for _ in self.jobs), tuple(0 for _ in self.roots))
         may = (self.crashes, self.stops, self.failovers, self.jumps, self.orders)
         nobody = tuple(Process() for _ in self.roots)
-        return World(store, store, nobody, (), tuple(0 for _ in self.jobs), (), tuple(0 for _ in rows), may)
+        return World(
+            store,
+            store,
+            nobody,
+            (),
+            tuple(0 for _ in self.jobs),
+            (),
+            tuple(0 for _ in rows),
+            tuple(None for _ in rows),
+            may,
+        )
 
 
 def put(values: tuple[Any, ...], number: int, value: object) -> tuple[Any, ...]:
@@ -318,7 +335,7 @@ class Model:
         if may[CRASH]:
             after = self._gone(world, daemon)
             yield f"{daemon} is killed", after._replace(may=put(may, CRASH, may[CRASH] - 1))
-        if may[STOP] and process.phase in ("taken", "owner"):
+        if may[STOP] and process.phase in SERVING:
             after = self._with(world, daemon, process._replace(stopped=True))
             yield f"{daemon} is stopped", after._replace(may=put(may, STOP, may[STOP] - 1))
 
@@ -331,6 +348,10 @@ class Model:
         elif process.phase == "standby":
             yield from self._waiting(world, daemon, process)
         elif process.phase == "taken":
+            marks = put(world.marks, self.setting.roots[daemon], Name(daemon, process.number))
+            marked = world._replace(marks=marks)
+            yield "marks the folder", self._with(marked, daemon, process._replace(phase="marked"))
+        elif process.phase == "marked":
             yield "repairs", self._committed(world, daemon, self._repaired)
         else:
             yield from self._serving(world, daemon, process)
@@ -493,6 +514,8 @@ class Model:
             return "counts the submit", self._with(counted, daemon, process._replace(at="counted"))
         if process.at == "looked":
             return "sends the last bytes", self._sent(world, daemon, process)
+        if world.marks[root] != Name(daemon, process.number) and self.rules.marks_folder:
+            return "finds another mark", self._gone(world, daemon)
         if process.left > 0 or not self.rules.looks:
             return "looks at its lease", self._with(world, daemon, process._replace(at="looked"))
         return "finds its lease over", self._gone(world, daemon)
@@ -658,7 +681,7 @@ class Model:
         replica = world.replica if world.may[FAILOVER] else store
         for root, (here, there) in enumerate(zip(store.rows, replica.rows, strict=True)):
             own = [daemon for daemon, served in enumerate(self.setting.roots) if served == root]
-            serving = [processes[daemon] for daemon in own if processes[daemon].phase in ("taken", "owner")]
+            serving = [processes[daemon] for daemon in own if processes[daemon].phase in SERVING]
             seen = [one.seen for daemon in own if (one := processes[daemon]).seen is not None]
             rank = {value: place for place, value in enumerate(sorted({here.renewed, there.renewed, *seen}))}
             written = min(here.written, there.written, *(one.written for one in serving), here.written)
@@ -674,7 +697,7 @@ class Model:
             counted = put(counted, root, counted[root] - submits)
             for daemon in own:
                 one = processes[daemon]
-                if one.phase in ("taken", "owner"):
+                if one.phase in SERVING:
                     count = one.submits - submits if one.at == "closed" else 0
                     one = one._replace(written=one.written - written, submits=count)
                 elif one.seen is not None:
@@ -721,6 +744,7 @@ CALM: Final = (
     ),
     *(
         "commits `submitting`",
+        "marks",
         "repairs",
         "judges",
         "finishes",
@@ -760,12 +784,12 @@ TWO_JOBS: Final = replace(PAIR, jobs=(0, 0))
 THREE: Final = replace(PAIR, roots=(0, 0, 0))
 TWO_ROOTS: Final = replace(PAIR, roots=(0, 1), jobs=(0, 1))
 
-BOTH: Final = ("0 starts", "0 takes over", "0 repairs", "1 starts", "1 reads the row")
+BOTH: Final = ("0 starts", "0 takes over", "0 marks the folder", "0 repairs", "1 starts", "1 reads the row")
 COMMITTED: Final = ("0 begins to send 0", "the replica catches up", "0 commits `submitting`")
 TO_THE_LOOK: Final = ("0 counts the submit", "0 looks at its lease")
 ARRIVE: Final = "the last bytes of 0 arrive"
 SENT: Final = ("0 sends the last bytes", ARRIVE)
-TAKEN: Final = ("a charge is booked", "time passes", "1 takes over", "1 repairs")
+TAKEN: Final = ("a charge is booked", "time passes", "1 takes over", "1 marks the folder", "1 repairs")
 FAILED_OVER: Final = ("the replica takes over", "1 reads the row", *TAKEN)
 
 
@@ -799,26 +823,35 @@ class Story(NamedTuple):
         return replace(Rules(), **dict.fromkeys(self.without, False))
 
 
-SAME_NUMBER: Final = ("0 starts", "0 takes over", "the replica takes over", "1 starts", "1 takes over", "0 repairs")
+SAME_NUMBER: Final = (
+    "0 starts",
+    "0 takes over",
+    "the replica takes over",
+    "1 starts",
+    "1 takes over",
+    "0 marks the folder",
+    "0 repairs",
+)
 STORIES: Final = (
     Story(PAIR, ("fences",), SAME_NUMBER),
     Story(PAIR, ("names_owner",), SAME_NUMBER),  # the takeover is lost, and the next one has the same number
     Story(PAIR, ("commits_first",), (*BOTH, "0 begins to send 0", *SENT, *TAKEN, *sent_by(1), ARRIVE)),
-    Story(PAIR, ("looks",), (*BOTH, *COMMITTED, *FAILED_OVER, *TO_THE_LOOK, *SENT, *sent_by(1), ARRIVE)),
+    Story(PAIR, ("looks", "marks_folder"), (*BOTH, *COMMITTED, *FAILED_OVER, *TO_THE_LOOK, *SENT, *sent_by(1), ARRIVE)),
     Story(
         PAIR,
-        ("counts_sleep",),
+        ("counts_sleep", "marks_folder"),
         (*BOTH, *COMMITTED, "0 is stopped", *FAILED_OVER, "0 goes on", *TO_THE_LOOK, *SENT, *sent_by(1), ARRIVE),
     ),
     Story(  # a renewal that is answered late …
         PAIR,
-        ("counts_from_begin", "observes_anew"),
+        ("counts_from_begin", "observes_anew", "marks_folder"),
         (
             *(*BOTH, "time passes", "0 renews", "1 reads the row", "time passes", "0 hears that it has renewed"),
             *(
                 *COMMITTED,
                 "the replica takes over",
                 "1 takes over",
+                "1 marks the folder",
                 "1 repairs",
                 *TO_THE_LOOK,
                 *SENT,
@@ -829,7 +862,7 @@ STORIES: Final = (
     ),
     Story(  # … and one that the failover has lost
         PAIR,
-        ("observes_anew",),
+        ("observes_anew", "marks_folder"),
         (
             *(
                 *BOTH,
@@ -839,15 +872,23 @@ STORIES: Final = (
                 "0 renews",
                 "0 hears that it has renewed",
             ),
-            *("0 commits `submitting`", "the replica takes over", "1 takes over", "1 repairs"),
+            *("0 commits `submitting`", "the replica takes over", "1 takes over", "1 marks the folder", "1 repairs"),
             *(*TO_THE_LOOK, *SENT, *sent_by(1), ARRIVE),
         ),
     ),
     Story(
         PAIR,
-        ("observes",),
+        ("observes", "marks_folder"),
         (
-            *(*BOTH, *COMMITTED, "the replica takes over", "the server's clock jumps", "1 takes over", "1 repairs"),
+            *(
+                *BOTH,
+                *COMMITTED,
+                "the replica takes over",
+                "the server's clock jumps",
+                "1 takes over",
+                "1 marks the folder",
+                "1 repairs",
+            ),
             *(*TO_THE_LOOK, *SENT, *sent_by(1), ARRIVE),
         ),
     ),
@@ -863,7 +904,7 @@ STORIES: Final = (
         PAIR,
         ("frees_at_rest",),
         (
-            *(*BOTH, *COMMITTED, *TO_THE_LOOK, "0 frees its lease", "1 takes over", "1 repairs"),
+            *(*BOTH, *COMMITTED, *TO_THE_LOOK, "0 frees its lease", "1 takes over", "1 marks the folder", "1 repairs"),
             *(*judged_by(1), ARRIVE, *SENT),
         ),
     ),
@@ -882,7 +923,16 @@ STORIES: Final = (
                 "1 takes over",
                 "1 is killed",
             ),
-            *("2 reads the row", "time passes", "2 takes over", "2 repairs", "1 starts", *judged_by(2), ARRIVE),
+            *(
+                "2 reads the row",
+                "time passes",
+                "2 takes over",
+                "2 marks the folder",
+                "2 repairs",
+                "1 starts",
+                *judged_by(2),
+                ARRIVE,
+            ),
             *("0 goes on", *SENT),
         ),
     ),
@@ -899,7 +949,16 @@ STORIES: Final = (
         TWO_ROOTS,
         ("sees_all",),
         (
-            *("0 starts", "0 takes over", "0 repairs", "1 starts", "1 takes over", "1 repairs"),
+            *(
+                "0 starts",
+                "0 takes over",
+                "0 marks the folder",
+                "0 repairs",
+                "1 starts",
+                "1 takes over",
+                "1 marks the folder",
+                "1 repairs",
+            ),
             *(*sent_by(0), ARRIVE, "a charge is booked", "0 gets no answer", "time passes"),
             *(*sent_by(1, 1), "the last bytes of 1 arrive", "1 commits the answer", "0 judges 0", *sent_by(0), ARRIVE),
         ),
@@ -910,6 +969,7 @@ STORIES: Final = (
         (
             "0 starts",
             "0 takes over",
+            "0 marks the folder",
             "0 repairs",
             *sent_by(0),
             "0 gets no answer",
@@ -926,14 +986,32 @@ STORIES: Final = (
             *(
                 "0 starts",
                 "0 takes over",
+                "0 marks the folder",
                 "0 repairs",
                 *sent_by(0),
                 "0 is killed",
                 "0 starts",
                 "0 takes over",
+                "0 marks the folder",
                 "0 repairs",
             ),
             *(*judged_by(0), ARRIVE, ARRIVE),
+        ),
+    ),
+    Story(  # a takeover that the failover has lost
+        PAIR,
+        ("marks_folder",),
+        (
+            *(
+                "0 starts",
+                "0 takes over",
+                "0 marks the folder",
+                "0 repairs",
+                "0 begins to send 0",
+                "0 commits `submitting`",
+            ),
+            *("the replica takes over", "1 starts", "1 takes over", "1 marks the folder", "1 repairs"),
+            *(*TO_THE_LOOK, *SENT, *sent_by(1), ARRIVE),
         ),
     ),
     Story(PAIR, ("counts_submits",), (*BOTH, *COMMITTED, *TO_THE_LOOK, *SENT, *FAILED_OVER, *sent_by(1), ARRIVE)),
@@ -973,8 +1051,9 @@ class Nodes(RuleBasedStateMachine):
     @initialize(story=st.sampled_from(STORIES), length=st.integers(0, 40))
     def begin(self, story: Story, length: int) -> None:
         """Tell the beginning of a story."""
-        self.model = Model(story.setting, self.design)
-        self.world = walked(self.model, story.setting.begin(), story.steps[:length])
+        model = Model(story.setting, self.design)
+        self.world = walked(model, story.setting.begin(), story.steps[:length])
+        self.model = model
         note(f"{'+'.join(story.without)}: {length} steps")
 
     @rule(picks=st.lists(st.integers(0, 1000), min_size=1, max_size=8))

@@ -7,6 +7,10 @@ last bytes of a submit may leave, and never falls, so a journal that knows of fe
 Where the journal is in the root's hidden folder, both may be put back together from a backup. So the count is noted
 next to that folder and in the outbox, too. These notes cost no wait for the disk: they are needed where the count itself
 was put back, not where power failed.
+
+Where several daemons share a store, the root also has a mark of the process that took it over last, made before the count is
+read. Who counts reads the mark afterwards: of two processes that serve the root at the same time, because the store's server
+has lost that one of them took it over, one sees the other. Then it sends nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from rodin_watchd.log_lines import Trouble
 from rodin_watchd.own_file import opened_own
 
 NAME = "submits"
+SERVED_BY = "served-by"
 _OPENING = (
     b"# So many submits were sent from this folder: rodin_watchd compares its journal with that.\n"
     b"# Please leave it here.\n"
@@ -48,6 +53,25 @@ class SubmitCount:
         self._mounts = mounts
         self._path = mounts.root / HIDDEN / NAME
         self._troubles = {mount: Trouble("submits") for mount in _NOTED_IN}
+        self._process = b""  # that serves the root; b"": it needs no mark
+
+    def mark(self, process: str) -> None:
+        """Mark the root as served by this process, durably; to be done before the count is read. Raises SubmitCountError, FolderGoneError."""
+        self._process = process.encode()
+        try:
+            with folder_beneath(self._mounts.anchor(), HIDDEN, make=True) as folder:
+                write_durably_in(folder, SERVED_BY, self._process)
+        except OSError as error:
+            raise SubmitCountError.of(
+                f"The mark of this process cannot be written to {self._path.parent}", error
+            ) from error
+
+    def _is_marked(self) -> bool:
+        try:
+            with file_beneath(self._mounts.anchor(), f"{HIDDEN}/{SERVED_BY}") as descriptor:
+                return os.read(descriptor, _MOST_BYTES) == self._process
+        except OSError:
+            return False
 
     def read(self) -> int:
         """Return the highest count, 0 where none was kept yet. Raises DiskError for a file that cannot be read or understood.
@@ -107,7 +131,8 @@ class SubmitCount:
     def keep(self, count: int) -> None:
         """Make a count durable, in one write that needs no room on the disk. It never falls. Raises DiskError.
 
-        A count that is higher was made with a journal that knew more: JournalBehindError, nothing may be paid by this one.
+        A count that is higher was made with a journal that knew more, and a mark of another process by one that serves the root as well:
+        JournalBehindError, nothing may be paid by this one.
         """
         if (kept := self.read()) > count:
             raise JournalBehindError(
@@ -115,6 +140,11 @@ class SubmitCount:
                 advice="Start the service again: it holds jobs that may have been paid for meanwhile.",
             )
         self._do(self._overwrite, count)
+        if self._process and not self._is_marked():
+            raise JournalBehindError(
+                f"{self._path.with_name(SERVED_BY)} does not name this process any more: another one serves {self._mounts.root}.",
+                advice="Start the service again: it stands by, or holds jobs that may have been paid for meanwhile.",
+            )
         if count and self._mounts.owner and self._mounts.is_known:
             for mount in _NOTED_IN:
                 self._note(mount, count)
