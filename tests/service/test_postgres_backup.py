@@ -40,7 +40,7 @@ def dump(cluster: Cluster, url: str, to: Path) -> None:
 
 def restore(cluster: Cluster, url: str, backup: Path) -> None:
     """Put it back, as docs/postgres.md has it."""
-    command = [
+    command: list[str | Path] = [
         cluster.programs / "pg_restore",
         "--clean",
         "--if-exists",
