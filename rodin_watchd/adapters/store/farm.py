@@ -12,14 +12,15 @@ import json
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
 from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
-from procrastinate.jobs import DeleteJobCondition, Status
+from procrastinate.jobs import DeleteJobCondition, Job, Status
+from procrastinate.manager import JobManager
 from procrastinate.schema import SchemaManager
 from procrastinate.worker import Worker
 
@@ -87,6 +88,7 @@ _OPEN: Final = f"""
     FROM {_CALLS} WHERE root = %(root)s AND state IN ('waiting', 'running')
 """  # noqa: S608
 _JOB_IS: Final = f"UPDATE {_CALLS} SET job = %(job)s WHERE id = %(call)s AND attempt = %(attempt)s"  # noqa: S608
+_JOBS: Final = f"SELECT job FROM {_CALLS} WHERE job = ANY(%(jobs)s)"  # noqa: S608
 _DROP: Final = (
     f"DELETE FROM {_CALLS} WHERE root = %(root)s AND event_id = %(event_id)s AND plugin = %(plugin)s RETURNING job"  # noqa: S608
 )
@@ -120,10 +122,10 @@ class FarmQueue:
         self._address = address
         name = f"rodin_watchd farm {os.getpid()}@{socket.gethostname()}"[:63]
         self._conninfo = conninfo(address, name)
-        self._connector = PsycopgConnector(
+        self.connector = PsycopgConnector(
             conninfo=self._conninfo, min_size=1, max_size=4, timeout=patience, configure=_set_up
         )
-        self.app = App(connector=self._connector)
+        self.app = App(connector=self.connector)
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[FarmQueue]:
@@ -146,10 +148,9 @@ class FarmQueue:
             raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> StoreAwayError | JournalError:
-        cause = error.__cause__ if isinstance(error, ConnectorException) and error.__cause__ else error
+        cause = _cause_of(error)
         first = (str(cause).strip().splitlines() or [type(cause).__name__])[0].rstrip(".")
-        code = getattr(cause, "sqlstate", None) or ""
-        if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError | OSError) and not code.startswith("42"):
+        if _is_away(cause):
             return StoreAwayError(f"The farm's queue in {self._address.shown} cannot be reached: {first}.")
         return JournalError(
             f"The farm's queue in {self._address.shown} cannot be used: {first}.", advice=_grant(self._address)
@@ -157,17 +158,17 @@ class FarmQueue:
 
     async def _all(self, query: str, **values: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - whatever SQL takes
         with self.errors_in_words():
-            found: list[dict[str, Any]] = await self._connector.execute_query_all_async(query, **values)
+            found: list[dict[str, Any]] = await self.connector.execute_query_all_async(query, **values)
             return found
 
     async def _run(self, query: str, **values: Any) -> None:  # noqa: ANN401 - as above
         with self.errors_in_words():
-            await self._connector.execute_query_async(query, **values)
+            await self.connector.execute_query_async(query, **values)
 
     @contextlib.asynccontextmanager
     async def _transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         with self.errors_in_words():
-            async with self._connector.pool.connection() as found, found.transaction():
+            async with self.connector.pool.connection() as found, found.transaction():
                 yield found
 
     async def _prepare(self) -> None:
@@ -267,8 +268,11 @@ class FarmQueue:
             await self._run(_GIVE_UP, **which)
         else:
             await self._next_attempt(which, lost=1)
-        with contextlib.suppress(ConnectorException):  # it has come back, and has ended it itself
-            await self.app.job_manager.finish_job_by_id_async(row["job"] or 0, Status.FAILED, delete_job=True)
+        await self._end(row["job"] or 0)
+
+    async def _end(self, job: int) -> None:
+        with contextlib.suppress(ConnectorException):  # its worker has come back, and has ended it itself
+            await self.app.job_manager.finish_job_by_id_async(job, Status.FAILED, delete_job=True)
 
     async def _next_attempt(self, which: Mapping[str, int], *, lost: int) -> None:
         async with self._transaction() as found:
@@ -281,8 +285,14 @@ class FarmQueue:
         await self._cancel(await self._all(_DROP, root=root, event_id=event_id, plugin=plugin))
 
     async def forget(self, root: str, job_ids: Collection[str] = ()) -> None:
-        """Forget the calls for these jobs, and what ended long ago."""
+        """Forget the calls for these jobs, and what ended long ago; and what of the engine nobody waits for."""
         await self._cancel(await self._all(_FORGET, root=root, jobs=list(job_ids)))
+        with self.errors_in_words():
+            silent = await self.app.job_manager.get_stalled_jobs(task_name=_TASK, seconds_since_heartbeat=_LONG_SECONDS)
+        known = {row["job"] for row in await self._all(_JOBS, jobs=[job.id for job in silent])}
+        for job in silent:
+            if job.id is not None and job.id not in known:
+                await self._end(job.id)
 
     async def _cancel(self, rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows:
@@ -341,7 +351,7 @@ class FarmWorker:
         self._offer = offer
         self._carry_out = carry_out
         self._published = published
-        self._app = App(connector=queue.app.connector)
+        self._app = _PatientApp(queue.connector)
         self._app.task(name=_TASK, pass_context=True)(self._call)
         self._worker = Worker(
             self._app,
@@ -412,9 +422,49 @@ class FarmWorker:
                 return
 
 
+class _PatientManager(JobManager):
+    """What the engine asks of the database for a worker: while that is away nothing ends that is under way."""
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+        """Return the next job; none while the database is away."""
+        found: Job | None = None
+        with _patience():
+            found = await super().fetch_job(queues, worker_id)
+        return found
+
+    async def update_heartbeat(self, worker_id: int) -> None:
+        """Give a sign of life, as soon as the database is there."""
+        with _patience():
+            await super().update_heartbeat(worker_id)
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        """End a job; a daemon cleans up what cannot be ended now (`FarmQueue.forget`)."""
+        with _patience():
+            await super().finish_job(job, status, delete_job)
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """Let a database that is away be no error."""
+    try:
+        yield
+    except ConnectorException as error:
+        if not _is_away(_cause_of(error)):
+            raise
+
+
+class _PatientApp(App):
+    """The engine of a worker."""
+
+    def __init__(self, connector: PsycopgConnector) -> None:
+        super().__init__(connector=connector)
+        self.job_manager = _PatientManager(connector)
+
+
 # ---- The connection, and the engine's schema ----------------------------------------------------------------------
 
 
+_LONG_SECONDS: Final = 600.0
 _BEGINNING_SECONDS: Final = 0.05
 _AGAIN_SECONDS: Final = 1.0
 _SETTINGS: Final = f"""
@@ -433,6 +483,16 @@ async def _mark(found: psycopg.AsyncConnection[Any]) -> str | None:
     """Return the newest migration of the engine that was made; None where it has no tables."""
     row = await (await found.execute(_MARKED)).fetchone()
     return (row[0] or "") if row and row[1] else None
+
+
+def _cause_of(error: Exception) -> BaseException:
+    return error.__cause__ if isinstance(error, ConnectorException) and error.__cause__ else error
+
+
+def _is_away(error: BaseException) -> bool:
+    """Return whether the database cannot be reached; else it has refused something."""
+    code = getattr(error, "sqlstate", None) or ""
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | OSError) and not code.startswith("42")
 
 
 def _progress(row: Mapping[str, Any]) -> CallState:
