@@ -427,10 +427,12 @@ class _PatientManager(JobManager):
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
         """Return the next job; none while the database is away."""
-        found: Job | None = None
-        with _patience():
-            found = await super().fetch_job(queues, worker_id)
-        return found
+        try:
+            return await super().fetch_job(queues, worker_id)
+        except ConnectorException as error:
+            if not _is_away(_cause_of(error)):
+                raise
+            return None
 
     async def update_heartbeat(self, worker_id: int) -> None:
         """Give a sign of life, as soon as the database is there."""
