@@ -71,9 +71,9 @@ _TAKE_UP: Final = f"""
     WHERE id = %(call)s AND attempt = %(attempt)s AND state = 'waiting' RETURNING plugin, hook, place, files, request
 """  # noqa: S608
 _PUBLISH: Final = f"""
-    UPDATE {_CALLS} SET state = %(state)s, reply = %(reply)s, request = '', worker = NULL, ended_at = now()
-    WHERE id = %(call)s AND attempt = %(attempt)s AND state = 'running' AND worker = %(worker)s RETURNING id
-"""  # noqa: S608
+    UPDATE {_CALLS} SET state = %(state)s, reply = %(reply)s, request = '', ended_at = now()
+    WHERE id = %(call)s AND attempt = %(attempt)s AND state IN ('running', %(state)s) AND worker = %(worker)s RETURNING id
+"""  # noqa: S608 - may be repeated, where the network cut off the answer
 _NEXT_ATTEMPT: Final = f"""
     UPDATE {_CALLS} SET attempt = attempt + 1, lost = lost + %(lost)s, state = 'waiting', worker = NULL, begun_at = NULL
     WHERE id = %(call)s AND attempt = %(attempt)s AND state IN ('waiting', 'running') RETURNING id, attempt, line
@@ -115,7 +115,8 @@ _MARKED: Final = f"SELECT obj_description(to_regnamespace('{ENGINE_SCHEMA}'), 'p
 class FarmQueue:
     """The calls, for a daemon or a worker. To be opened (`opened`), and used in one event loop.
 
-    A database that is away is waited for, `patience` seconds. Raises StoreAwayError while the database cannot be reached; all may be repeated then. JournalError for every other failure.
+    A database that is away is waited for, `patience` seconds. Raises StoreAwayError where it is away for longer: all may be
+    repeated then; JournalError for every other failure.
     """
 
     def __init__(self, address: Address, patience: float) -> None:
@@ -311,16 +312,12 @@ class FarmQueue:
         return FarmWorker(self, offer, carry_out, published)
 
     async def register(self, worker_id: int, offer: Offer) -> None:
-        """Let others see a worker."""
+        """Let others see a worker; and forget those that are gone."""
         lists = {name: json.dumps(list(getattr(offer, name))) for name in ("queues", "places")}
         tables = {name: json.dumps(dict(getattr(offer, name))) for name in ("plugins", "unfit")}
         host = socket.gethostname()
         await self._run(_CLEAN_WORKERS, id=worker_id)
         await self._run(_REGISTER, id=worker_id, host=host, pid=os.getpid(), **lists, **tables)
-
-    async def unregister(self, worker_id: int) -> None:
-        """Let nobody see it any more."""
-        await self._run(_CLEAN_WORKERS, id=worker_id)
 
     async def take_up(self, worker_id: int, call_id: int, number: int) -> Attempt | None:
         """Begin an attempt; None where it is not the newest one any more."""
