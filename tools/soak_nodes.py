@@ -39,7 +39,12 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="soak-nodes-", dir=options.folder))
     print(f"Seed {options.seed}, {options.replication} replication, in {folder}", flush=True)
     result = soak(
-        folder, options.seed, options.seconds, synchronous=options.replication == "synchronous", workers=options.workers
+        folder,
+        options.seed,
+        options.seconds,
+        options.failovers,
+        synchronous=options.replication == "synchronous",
+        workers=options.workers,
     )
     print(tables(result))
     options.json.write_text(json.dumps(result, indent=1) + "\n")
@@ -51,15 +56,17 @@ def main() -> int:
     return int(bool(result["wrong"]) or not result["failovers"])
 
 
-def soak(folder: Path, seed: int, seconds: float, *, synchronous: bool, workers: int) -> dict[str, Any]:
-    """Make one run in an empty folder; return what came of it, as JSON."""
+def soak(folder: Path, seed: int, seconds: float, measured: int, *, synchronous: bool, workers: int) -> dict[str, Any]:
+    """Make one run in an empty folder, after so many measured failovers of each kind; return what came of it, as JSON."""
     chance, started = random.Random(seed), time.monotonic()  # noqa: S311 - what is done is no secret
     with Site(folder, chance, synchronous=synchronous, workers=workers) as site:
         watch = Watch(site)
         site.begin()
         with closing(watch):
             watch.start()
-            chaos = play(site, watch, chance, seconds, lambda words: print(words, file=sys.stderr, flush=True))
+            chaos = play(
+                site, watch, chance, seconds, measured, lambda words: print(words, file=sys.stderr, flush=True)
+            )
             codes = site.stop()
         verdict = audit(site, chaos.sets)
         return {
@@ -156,6 +163,7 @@ def _options() -> argparse.Namespace:
         default="synchronous",
         help="of the server (synchronous)",
     )
+    parser.add_argument("--failovers", type=int, default=3, help="how many of each kind are measured alone before (3)")
     parser.add_argument("--workers", type=int, default=4, help="processes that run plugins (4)")
     parser.add_argument(
         "--folder", type=Path, default=None, help="where everything is made (the place for temporary files)"

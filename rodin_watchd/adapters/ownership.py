@@ -13,10 +13,10 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from rodin_watchd.errors import AlreadyRunningError, DiskError
-from rodin_watchd.own_file import HEAD_BYTES, WRITE, opened_own, refuse_foreign
+from rodin_watchd.own_file import WRITE, refuse_foreign
 
 _FLOCK = struct.Struct("hhqqi")  # fcntl(2), struct flock: type, whence, start, length, pid
 _NO_LOCKS_ERRNOS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -187,32 +187,6 @@ def myself() -> Holder:
 def process_text(me: Holder) -> str:
     """Return a process as a store keeps it."""
     return json.dumps(asdict(me))
-
-
-_DAEMON: Final = (
-    b"# The daemon of this state folder, for the store that it shares with others. Never copy it to another machine.\n"
-)
-
-
-def id_of_daemon(folder: Path) -> str:
-    """Return the id that a state folder gives its daemon; made at its first start. For whoever holds the lock there.
-
-    Names of hosts and folders are not enough: machines of one image have the same. Raises ForeignFileError, DiskError.
-    """
-    path = folder / "daemon"
-    try:
-        descriptor = opened_own(path, lambda head: head.startswith(_DAEMON))
-        try:
-            if found := os.pread(descriptor, HEAD_BYTES, len(_DAEMON)).strip():
-                return found.decode("ascii", "replace")
-            made = secrets.token_hex(8)
-            os.pwrite(descriptor, _DAEMON + f"{made}\n".encode(), 0)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise DiskError.of(f"The daemon's id, {path}, cannot be written", error) from error
-    return made
 
 
 def has_ended_here(process: str, me: Holder) -> bool:

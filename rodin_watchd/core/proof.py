@@ -392,3 +392,15 @@ class OngoingProof:
     def of_data(cls, data: Mapping[str, Any]) -> Self:
         """Return the one that was stored as a dict of its fields."""
         return cls(**data)
+
+
+def held_until(known: OngoingProof | None, account: str, now: float, left_seconds: float) -> float:
+    """Return until when (UTC) a proof may hold up daemons of other roots; `known` is what was said of one that has not ended.
+
+    It has its time once: a daemon that never lives long begins it again with each start. Then the others are left alone for as
+    long, and so are those of a daemon whose clock was set.
+    """
+    fresh = now + left_seconds
+    if known is None or known.account != account or known.until_at > fresh + 1.0 or known.until_at + left_seconds < now:
+        return fresh
+    return known.until_at

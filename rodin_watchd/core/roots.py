@@ -13,7 +13,7 @@ from rodin_watchd.core.store import ServedRoot
 class ServingProcess(NamedTuple):
     """A daemon and its process of now, as a lease names them."""
 
-    daemon: str  # HOST:STATE FOLDER:ID; the lock there shows that an earlier process has ended
+    daemon: str  # HOST:STATE FOLDER:LOCK; that lock shows that an earlier process has ended
     process: str  # in JSON
 
 

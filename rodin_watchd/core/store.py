@@ -170,7 +170,7 @@ class ServedRoot:
 
     id: str  # as the mark in its folder says
     place: str  # where its newest daemon has it: HOST:FOLDER
-    daemon: str  # who serves it: HOST:STATE FOLDER:ID; "": nobody
+    daemon: str  # who serves it: HOST:STATE FOLDER:LOCK; "": nobody
     process: str  # of that daemon, in JSON
     fence: int  # another one for each process that took it
     renewed: int  # grows while that one lives

@@ -59,6 +59,7 @@ from rodin_watchd.core.proof import (
     Traffic,
     Verdict,
     concluded,
+    held_until,
     judged,
     lower_than_known,
     read_after,
@@ -430,11 +431,9 @@ class Prover:
         ongoing = None
         if self._inquiry is not None:
             left_seconds = self._inquiry.overdue_at(self._settle_seconds) - self._monotonic()
-            until_at = self._now() + left_seconds
-            known = self._announced and self._announced["until_at"]
-            same = known is not None and abs(known - until_at) < 1.0
-            holds, judges = self._is_holding, bool(self._refused())
-            ongoing = asdict(OngoingProof(self._account, holds, judges, known if same else until_at))
+            known = OngoingProof.of_data(self._announced) if self._announced else None
+            until_at = held_until(known, self._account, self._now(), left_seconds)
+            ongoing = asdict(OngoingProof(self._account, self._is_holding, bool(self._refused()), until_at))
         if ongoing != self._announced and self._store.shared_now() is not None:  # else nobody reads it
             self._store.set_meta(INQUIRY, ongoing)
             self._announced = ongoing

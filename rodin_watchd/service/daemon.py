@@ -15,7 +15,7 @@ from rodin_watchd.core.claims import MOVING
 from rodin_watchd.core.machine import hold_unsent
 from rodin_watchd.core.notifications import Notice
 from rodin_watchd.core.store import TOO_OLD
-from rodin_watchd.errors import DiskError, JournalGoneError, Problem, StoreAwayError
+from rodin_watchd.errors import AlreadyRunningError, DiskError, JournalError, JournalGoneError, Problem, StoreAwayError
 from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.parts import Handover, Parts
@@ -79,6 +79,9 @@ class Daemon:
                 self.parts.job_store.try_writing()
         except DiskError as error:
             self._stand_still(error.problem)
+        except (AlreadyRunningError, JournalError):  # this daemon ends, and can store nothing
+            self.parts.dispatcher.log_answers()
+            raise
         else:
             self._go_on()
             self._end_notices()

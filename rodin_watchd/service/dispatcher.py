@@ -225,6 +225,18 @@ class Dispatcher:
             self._pool.end(step, found.outcome)
         return left
 
+    def log_answers(self) -> None:
+        """Log which tasks the vendor has answered with that cannot be stored any more: a person can give each to its job."""
+        jobs, now = self._job_store.jobs, self._clock.now()
+        for message in (*self._undecided, *self._pool.take()):
+            if not (isinstance(message, StepFinished) and isinstance(message.outcome, Answered)):
+                continue
+            outcome = machine.understood(machine.answered(jobs[message.job_id], message.outcome.answer).job, now)
+            if isinstance(outcome, Done) and (task := outcome.job.task):
+                job_id, uuid = outcome.job.id, printable(task.uuid)
+                words = "answer: %s has the task %s, which cannot be stored. If the job is held: `rodin-watchd resolve %s --task %s`."
+                log.critical(words, job_id, uuid, job_id, uuid, extra={"action": "answer", "job": job_id})
+
     @contextlib.contextmanager
     def _pauses_together(self, *, decides: bool) -> Iterator[None]:
         """Make moves, and the pauses that they cause, durable in one transaction; where it fails, nothing of it is known.

@@ -46,6 +46,9 @@ _T = TypeVar("_T")
 _LOOK_SECONDS: Final = 0.25
 """How often it is looked whether a call has ended, while any is waited for."""
 
+_SHOW_SECONDS: Final = 2.0
+"""How often it is looked what workers there are."""
+
 _IDLE_SECONDS: Final = 600.0
 _AGAIN_SECONDS: Final = 2.0
 _JOIN_SECONDS: Final = 5.0
@@ -333,15 +336,18 @@ class Farm:
 
     async def _watch(self, queue: CallQueue) -> None:
         """Hand out what has ended, and have made again what was lost, until the end. Raises DiskError, JournalError."""
-        look_at = forget_at = 0.0
         silent = self._config.farm.silent_seconds
+        look_at = forget_at = 0.0
+        renew_at = time.monotonic() + silent  # while the database was away no worker could give a sign of life
         while not self._ended.is_set():
             await self._hand_out(queue)
             now = time.monotonic()
-            if self._waiting and now >= look_at:
+            if self._waiting and now >= renew_at:
                 await queue.renew_lost(self._root.id, silent)
+                renew_at = now + silent / 6
+            if self._waiting and now >= look_at:
                 self._state = await queue.state()
-                look_at = now + silent / 6
+                look_at = now + _SHOW_SECONDS
             elif not self._waiting:
                 self._state = NO_FARM
             if self._forgotten or now >= forget_at:

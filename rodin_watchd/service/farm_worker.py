@@ -16,6 +16,7 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +106,19 @@ class Reachable:
     is_there: Callable[[], bool]
 
 
+@dataclass(slots=True)
+class UsedHost:
+    """A plugin's host, and how many calls it carries out."""
+
+    plugin: str
+    host: PluginHost
+    calls: int = 0
+
+    def is_idle_of(self, plugin: str) -> bool:
+        """Return whether it is of a plugin, and carries out nothing."""
+        return self.plugin == plugin and not self.calls
+
+
 class Executor:
     """Carries out calls in plugins' processes, each on a copy of its files. To be closed."""
 
@@ -114,9 +128,9 @@ class Executor:
         self._folder = folder
         self._places: Mapping[str, Reachable] = {}
         self._threads = ThreadPoolExecutor(config.plugins.workers, thread_name_prefix="call")
-        self._hosts: dict[str, tuple[str, PluginHost]] = {}
+        self._lock = threading.Lock()
+        self._hosts: dict[str, UsedHost] = {}  # by plugin, limits and table
         self._unfit: dict[str, tuple[str, float]] = {}  # by plugin: why, and when that was found (monotonic)
-        self._retired: list[PluginHost] = []
 
     def reach(self, places: Mapping[str, Reachable]) -> None:
         """Take files from these places from now on."""
@@ -137,11 +151,11 @@ class Executor:
             raise
 
     def end_calls(self) -> None:
-        """End all of the plugins' processes."""
-        for _, host in list(self._hosts.values()):
-            host.close()
-        for host in self._retired:
-            host.close()
+        """End all of the plugins' processes; a later call has new ones."""
+        with self._lock:
+            hosts, self._hosts = list(self._hosts.values()), {}
+        for one in hosts:
+            one.host.close()
 
     def close(self) -> None:
         """End all; may be repeated."""
@@ -184,24 +198,23 @@ class Executor:
             if attempt.files:
                 self._fetch(attempt, place, directory)
                 given = {"directory": str(directory)}
-            host = self._host(attempt)
-            try:
-                host.load(attempt.plugin)
-            except (
-                PluginError
-            ) as error:  # the daemon could load it, and has checked its table: something is missing here
-                raise PluginUnfitError(error.message) from error
-            reply = host.call(
-                PluginCall(
-                    attempt.plugin,
-                    attempt.hook,
-                    {**request["arguments"], **given},
-                    self._table(attempt),
-                    request["seconds"],
-                    request["own"],
-                    self._watch(attempt, directory),
-                )
+            call = PluginCall(
+                attempt.plugin,
+                attempt.hook,
+                {**request["arguments"], **given},
+                self._table(attempt),
+                request["seconds"],
+                request["own"],
+                self._watch(attempt, directory),
             )
+            with self._host(attempt) as host:
+                try:
+                    host.load(attempt.plugin)
+                except (
+                    PluginError
+                ) as error:  # the daemon could load it, and has checked its table: something is missing here
+                    raise PluginUnfitError(error.message) from error
+                reply = host.call(call)
             if request["returns"]:
                 place.files.publish(attempt.files, attempt.number, directory)
             return data_of(reply)
@@ -235,30 +248,32 @@ class Executor:
 
         return look
 
-    def _host(self, attempt: Attempt) -> PluginHost:
-        """Return the host for a plugin, with the limits and the table that the call came with."""
+    @contextlib.contextmanager
+    def _host(self, attempt: Attempt) -> Iterator[PluginHost]:
+        """Give the host for a plugin, with the limits and the table that the call came with; one with others ends after its last call."""
         request, table = attempt.request, self._table(attempt)
         limits = ProcessLimits(request["memory_bytes"], request["disk_bytes"], START_SECONDS)
-        known = json.dumps([limits.memory_bytes, limits.file_bytes, table], sort_keys=True)
-        there = self._hosts.get(attempt.plugin)
-        if there and there[0] == known:
-            return there[1]
-        if there:
-            self._retired.append(there[1])  # a call of before may be under way in it
-        plugin = self._plugins[attempt.plugin]
-        environ = {
-            **clean_environ(os.environ, self._config.plugins.pass_environment),
-            "XDG_STATE_HOME": str(journal_path(self._config, os.environ).parent / "plugin-state"),
-        }
-        host = PluginHost(
-            [Ready(plugin.source, limits, table, plugin.vet)],
-            self._config.plugins.workers,
-            environ,
-            self._folder / "plugins",
-            clears=False,
-        )
-        self._hosts[attempt.plugin] = known, host
-        return host
+        known = json.dumps([attempt.plugin, limits.memory_bytes, limits.file_bytes, table], sort_keys=True)
+        with self._lock:
+            used = self._hosts.get(known) or UsedHost(attempt.plugin, self._new_host(attempt.plugin, limits, table))
+            self._hosts[known] = used
+            used.calls += 1
+        try:
+            yield used.host
+        finally:
+            with self._lock:
+                used.calls -= 1
+                others = [key for key, one in self._hosts.items() if key != known and one.is_idle_of(attempt.plugin)]
+                left = [self._hosts.pop(key) for key in others]
+            for one in left:
+                one.host.close()
+
+    def _new_host(self, name: str, limits: ProcessLimits, table: Mapping[str, Any]) -> PluginHost:
+        plugin, settings = self._plugins[name], self._config.plugins
+        state = journal_path(self._config, os.environ).parent / "plugin-state"
+        environ = {**clean_environ(os.environ, settings.pass_environment), "XDG_STATE_HOME": str(state)}
+        ready = Ready(plugin.source, limits, table, plugin.vet)
+        return PluginHost([ready], settings.workers, environ, self._folder / "plugins", clears=False)
 
 
 def _cause(error: FarmFilesError | OSError) -> str:

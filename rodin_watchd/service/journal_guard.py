@@ -94,6 +94,12 @@ ROOT_LEASE_SECONDS: Final = 25.0
 RENEW_SECONDS: Final = 5.0
 """How often the daemon says that it lives."""
 
+STARTING_SECONDS: Final = 300.0
+"""How long a start may take until the first tick, plugins and all, and keeps the root."""
+
+BUSY_SECONDS: Final = 60.0
+"""How long a tick may take, and keeps the root: a slow share, or very many files."""
+
 STANDBY_LOOK_SECONDS: Final = 1.0
 """How often one that stands by looks whether the root is free."""
 
@@ -106,8 +112,9 @@ class RootLease:
     for more, by a clock that goes on while the machine is suspended (`since_boot`), and sends no last byte when it is over. `me` is this
     process, of the `daemon` that its state folder names, which has the root in a `place`. `why_not` says why the folder there cannot be
     served, "" if it can: then the root is left to others; it is asked in each look, so that people learn of it before they need this one.
-    `tell` is called while it waits. Entering raises what these raise; JournalError; DiskError where the store cannot
-    be asked at the very start.
+    `tell` is called while it waits. While the main thread is busy a thread of its own says that the process lives, for a time
+    (`STARTING_SECONDS`, `BUSY_SECONDS`): else two daemons whose start is slow would take the root from each other for ever. Entering
+    raises what these raise; JournalError; DiskError where the store cannot be asked at the very start.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what it is made of
@@ -131,6 +138,8 @@ class RootLease:
         self._tell = tell
         self._kept_at = 0.0  # what `since_boot` said before the newest renewal was asked for
         self._is_used = False
+        self._patience_seconds = STARTING_SECONDS
+        self._ended = threading.Event()
 
     def __enter__(self) -> Self:
         self._store.begin_process(self.serving, self._place)
@@ -163,9 +172,24 @@ class RootLease:
         began = self._since_boot()
         self._store.take_root(self.serving, self._place, ROOT_LEASE_SECONDS, seen, ended=ended)
         self._kept_at = began
+        threading.Thread(target=self._keep_beside, name="lease", daemon=True).start()
         return True
 
+    def _keep_beside(self) -> None:
+        while not self._ended.wait(RENEW_SECONDS):
+            with contextlib.suppress(RodinWatchdError):  # the main thread meets it, and says so
+                self.keep_beside()
+
+    def keep_beside(self) -> None:
+        """Keep the root for a main thread that is busy, but not for too long; another thread's alone. Raises as `keep`.
+
+        It is no permission to send: `is_sure` goes by what the main thread has asked for.
+        """
+        if 2 * RENEW_SECONDS <= self._since_boot() - self._kept_at < self._patience_seconds:
+            self._store.extend_root_beside(ROOT_LEASE_SECONDS)
+
     def __exit__(self, *_error: object) -> None:
+        self._ended.set()
         if not self._is_used:  # no thread of this process can have sent anything
             self.free()
 
@@ -175,6 +199,7 @@ class RootLease:
 
     def free(self) -> None:
         """Let a standby have the root at once. For an end at which no thread can send any more; may be repeated."""
+        self._ended.set()
         with contextlib.suppress(DiskError):
             self._store.free_root()
 
@@ -185,6 +210,7 @@ class RootLease:
 
     def confirm(self) -> None:
         """Do the same at this very moment."""
+        self._patience_seconds = BUSY_SECONDS
         began = self._since_boot()
         self._store.extend_root(ROOT_LEASE_SECONDS)
         self._kept_at = began

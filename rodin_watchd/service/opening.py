@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +15,11 @@ from typing import NamedTuple
 
 from rodin_watchd.adapters.heartbeat import is_sign, leave_heartbeat, sign_path
 from rodin_watchd.adapters.host import filesystem_of, local_zone, since_boot
-from rodin_watchd.adapters.ownership import Lease, Lock, holder, id_of_daemon, is_lock, myself
+from rodin_watchd.adapters.ownership import Lease, Lock, holder, is_lock, myself
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.mounts import Mounts, root_id_in
 from rodin_watchd.adapters.spool.sharing import sharing_of
+from rodin_watchd.adapters.spool.statx import birth_at
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.adapters.store.backup import (
     back_up_archive,
@@ -94,7 +96,7 @@ class Base:
 
 
 @contextlib.contextmanager
-def opened(  # noqa: PLR0913 - what it is made of
+def opened(  # noqa: PLR0913, PLR0915 - what it is made of, in the order in which it may be opened
     config: Config,
     clock: Clock,
     wait: Callable[[float], None],
@@ -244,7 +246,7 @@ def _database(  # noqa: PLR0913 - what it is made of
 ) -> _Kept:
     """Open the store in a database, whose backup is the studio's own, and own the root; waits while another daemon has it."""
     store = stack.enter_context(contextlib.closing(open_database(place)))
-    daemon = f"{socket.gethostname()}:{place.path.parent}:{id_of_daemon(place.path.parent)}"
+    daemon = _daemon_name(place)
 
     def waiting(why: str) -> None:
         with contextlib.suppress(DiskError, ForeignFileError, OSError):
@@ -272,6 +274,15 @@ def _database(  # noqa: PLR0913 - what it is made of
     job_store, guard = JobStore(store), DatabaseGuard(store)
     shared = replace(clock, now=lambda: clock.now() + store.ahead_seconds)
     return _Kept(store, job_store, guard, lambda: None, None, lambda: True, checks, shared, lease, store.root_id)
+
+
+def _daemon_name(place: StorePlace) -> str:
+    """Return what names the daemon of a state folder, whose lock proves that an earlier process of it has ended.
+
+    Machines that were made from one image have one name, and so have their folders: the lock's own file distinguishes them.
+    """
+    made = birth_at(place.path.with_name("lock"))
+    return f"{socket.gethostname()}:{place.path.parent}:{made.inode}-{made.made_ns}" if made else secrets.token_hex(8)
 
 
 def _root_holds(

@@ -15,8 +15,8 @@ import pytest
 from forgetful_fuse import forgetful
 from strangers import as_nobody, public_folder
 
-from rodin_watchd.adapters.ownership import Lock, holder, id_of_daemon
-from rodin_watchd.errors import AlreadyRunningError, DiskError, ForeignFileError
+from rodin_watchd.adapters.ownership import Lock, holder
+from rodin_watchd.errors import AlreadyRunningError, DiskError
 
 HOLD = """
 import sys
@@ -153,18 +153,3 @@ def test_a_lock_on_a_share_that_died(tmp_path: Path) -> None:
         place = mounts.enter_context(forgetful(tmp_path / "disk", tmp_path / "mount", "fuse.sshfs"))
         with Lock(place / "lock"):
             mounts.close()
-
-
-def test_a_state_folder_gives_its_daemon_an_id(tmp_path: Path) -> None:
-    """The same one at each start, and another one in each folder; a file of somebody else under that name is left alone."""
-    first, second = tmp_path / "first", tmp_path / "second"
-    for folder in (first, second):
-        folder.mkdir()
-    assert id_of_daemon(first) == id_of_daemon(first) != id_of_daemon(second)
-    (second / "daemon").write_text("somebody's notes")
-    with pytest.raises(ForeignFileError):
-        id_of_daemon(second)
-    (second / "daemon").unlink()
-    (second / "daemon").mkdir()
-    with pytest.raises(ForeignFileError):
-        id_of_daemon(second)

@@ -22,7 +22,13 @@ from rodin_watchd.adapters.store.postgres_connection import LOCKS
 from rodin_watchd.core.store import MOVED_FROM, ROOT_ID
 from rodin_watchd.errors import CommandRefusedError, FencedError, JournalError, StandbyError, UnknownRootError
 from rodin_watchd.model import Job, ServiceEvent, Transition
-from rodin_watchd.service.journal_guard import RENEW_SECONDS, ROOT_LEASE_SECONDS, RootLease
+from rodin_watchd.service.journal_guard import (
+    BUSY_SECONDS,
+    RENEW_SECONDS,
+    ROOT_LEASE_SECONDS,
+    STARTING_SECONDS,
+    RootLease,
+)
 from rodin_watchd.settings import Address, SeenRoot, StorePlace
 
 
@@ -187,6 +193,29 @@ def test_a_new_connection_begins_the_wait_again(cluster: Cluster, address: Addre
     del owner
 
 
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_busy_owner_keeps_its_root_for_a_while(address: Address, owner: Owner, *, starts: bool) -> None:
+    """Its plugins are being loaded, or its share is slow. It may send nothing by that; one that stands still loses the root."""
+    _, busy, held = owner
+    if not starts:
+        held.confirm()
+    began, longest = busy.seconds, STARTING_SECONDS if starts else BUSY_SECONDS
+
+    def work() -> None:
+        busy.seconds += 1
+        held.keep_beside()
+
+    machine = Machine("b", waits=work)
+    with opened(address) as store, machine.lease(store, patience_seconds=1000):
+        assert longest <= busy.seconds - began <= longest + ROOT_LEASE_SECONDS
+        assert not held.is_sure()
+        with pytest.raises(FencedError):
+            held.keep()
+        busy.seconds = began + 2 * RENEW_SECONDS
+        with pytest.raises(FencedError):
+            held.keep_beside()
+
+
 def test_one_of_eight_gets_a_root(address: Address, owner: Owner) -> None:
     """They find the owner silent at the same moment."""
     gate = threading.Barrier(8)
@@ -319,6 +348,41 @@ def test_a_store_with_several_roots_is_not_copied(address: Address, owner: Owner
     here, there = (StorePlace(tmp_path / name / "journal.sqlite3", one) for name, one in (("a", address), ("b", None)))
     with pytest.raises(CommandRefusedError, match="Only a store with one root can be copied"):
         copy_store(here, there, NOW, "stamp")
+
+
+MANY_JOBS = """
+    INSERT INTO all_jobs (root, id, state, name, folder, top, fingerprint, kind, charges, created_at, changed_at, place, doc, facts)
+    SELECT 'r2', '{state}' || n, '{state}', 'n', '', '', '{state}' || n, 'texture', 0, 0, 2e9, '', doc, '{{}}'
+    FROM generate_series(1, {count}) AS n, (SELECT doc FROM all_jobs WHERE id = 'a1') AS one
+"""
+
+
+def test_what_waits_in_other_roots_is_not_read(cluster: Cluster, address: Address, owner: Owner) -> None:
+    """A tick asks for what is at the vendor, held or promised there; of thousands of sets that wait it reads none."""
+    led(owner[0], a_job(), S.CLAIMED)
+    add_root(address, "b:/other", "r2")
+    for state, count in (("staged", 3000), ("held", 2), ("uploading", 2)):
+        asked(
+            cluster,
+            address,
+            MANY_JOBS.format(state=state, count=count),
+        )
+    asked(cluster, address, "ANALYZE")
+
+    def read() -> int:
+        gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'rodin%' AND query LIKE '%root <> own_root()%'"
+        while asked(cluster, address, gone) != [(0,)]:
+            pass
+        [(rows,)] = asked(
+            cluster, address, "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'all_jobs'"
+        )
+        assert isinstance(rows, int)
+        return rows
+
+    before = read()
+    with closing(PostgresReader(address, lambda _known: "r1")) as reader:
+        assert len(reader.elsewhere()) == 4
+    assert read() - before < 30
 
 
 def test_one_live_job_for_each_content_in_all_roots(address: Address, owner: Owner) -> None:

@@ -34,7 +34,7 @@ DROP_SECONDS = (0.5, 3.0)
 MOOD_SECONDS = 15.0
 """How long the vendor has the same faults."""
 
-WHERE_ONE_WAITS = 0.5
+WHERE_ONE_WAITS = 0.7
 """How often the root is struck that has a standby."""
 
 BAD_MOODS = 0.4
@@ -46,10 +46,14 @@ LOOK_SECONDS = 10.0
 IN_SUBMIT_SECONDS = 8.0
 """How long an upload is waited for that is to be struck."""
 
+MEASURED_SECONDS = 90.0
+"""How long a failover may take that is measured, and a standby until it is there."""
+
 SETTLE_SECONDS = 300.0
 """How long everything may take to come to rest."""
 
 SEVERAL = (1, 2, 3)
+LOST, SUSPENDED, STOPPED, MOVED = "machine lost", "SIGSTOP", "orderly stop", "standby moved"
 LOOK_LATE_SECONDS = 1.0
 """So much later than it came the watch may see a sign of life."""
 
@@ -160,14 +164,44 @@ class Chaos:
     _before: Told = field(default_factory=lambda: Told({}, ()))
     _is_down: bool = False  # the server
 
-    def begin(self, seconds: float) -> None:
-        """Plan what is done within so many seconds."""
-        now = time.monotonic()
-        self._later(now + self.chance.uniform(0.4, 0.7) * seconds, self._fail_over)
-        self._often(PAUSE_SECONDS, self._act)
+    def begin(self) -> None:
+        """Begin to drop sets."""
         self._often(DROP_SECONDS, self._drop)
-        self._often((MOOD_SECONDS, MOOD_SECONDS), self._turn_the_vendor)
         self._often((LOOK_SECONDS, LOOK_SECONDS), self.look_back)
+
+    def measure(self, times: int) -> None:
+        """Take a root from its daemon so often in each way, while nothing else is struck: a standby has to take it."""
+        for _, (name, (strike, mend)) in itertools.product(range(times), MEASURED.items()):
+            self._until(lambda: any(map(self._has_standby, self.site.shares)))
+            share = next((share for share in self.site.shares if self._has_standby(share)), None)
+            if share is None or (owner := self._owner(share)) is None:
+                continue
+            self._note(name, owner.name, root=share.number)
+            fence = self.watch.fence(share.number)
+            strike(owner)
+            self._until(lambda share=share, fence=fence: self._is_moving(share, fence))  # type: ignore[misc]
+            mend(owner)
+
+    def _is_moving(self, share: Share, fence: int) -> bool:
+        """Tell whether another daemon has a root, and has moved a job."""
+        taken = next((one for one in self.watch.seen[share.number] if one.fence > fence), None)
+        return taken is not None and self.watch.seen[share.number][-1].events > taken.events
+
+    def _until(self, is_so: Callable[[], bool]) -> None:
+        until = time.monotonic() + MEASURED_SECONDS
+        while not is_so() and time.monotonic() < until:
+            self.step()
+            time.sleep(0.02)
+
+    def disturb(self, seconds: float) -> None:
+        """Do all that is done, for so many seconds."""
+        until = time.monotonic() + seconds
+        self._later(time.monotonic() + self.chance.uniform(0.4, 0.7) * seconds, self._fail_over)
+        self._often(PAUSE_SECONDS, self._act)
+        self._often((MOOD_SECONDS, MOOD_SECONDS), self._turn_the_vendor)
+        while time.monotonic() < until:
+            self.step()
+            time.sleep(0.02)
 
     def step(self) -> None:
         """Do what is due, and start again what has ended."""
@@ -278,7 +312,7 @@ class Chaos:
         """Kill a daemon that is not started again before its lease is over."""
         if owner := self._owner(share):
             seconds = ROOT_LEASE_SECONDS + chance.uniform(5, 15)
-            self._note("machine lost", owner.name, seconds, share.number)
+            self._note(LOST, owner.name, seconds, share.number)
             owner.strike(signal.SIGKILL)
             owner.rest(seconds)
 
@@ -289,7 +323,7 @@ class Chaos:
 
     def _restart_owner(self, _chance: random.Random, share: Share) -> None:
         if owner := self._owner(share):
-            self._note("orderly stop", owner.name, root=share.number)
+            self._note(STOPPED, owner.name, root=share.number)
             owner.restart()
 
     def _strike_in_submit(self, chance: random.Random, share: Share) -> None:
@@ -324,7 +358,7 @@ class Chaos:
     def _suspend(self, unit: Unit, seconds: float, root: int) -> None:
         if (pid := unit.pid) is None:
             return
-        self._note("SIGSTOP", unit.name, seconds, root)
+        self._note(SUSPENDED, unit.name, seconds, root)
         unit.strike(signal.SIGSTOP)
 
         def go_on() -> None:
@@ -350,7 +384,7 @@ class Chaos:
         if len(owners) == len(self.site.shares) and idle:
             unit = chance.choice(idle)
             self.site.serve(unit.name, chance.choice(self.site.shares))
-            self._note("standby moved", unit.name)
+            self._note(MOVED, unit.name)
             unit.restart()
 
     # ---- the server -----------------------------------------------------------------------------------------------
@@ -394,11 +428,10 @@ class Chaos:
         self.site.pair.fail_over()
 
     def _has_standby(self, share: Share) -> bool:
-        owner = self.watch.owner(share)
-        units = {
-            unit.name: unit for unit in self.site.daemons if self.site.serves[unit.name] is share and unit is not owner
-        }
-        return any(unit.pid for unit in units.values())
+        owner = self._owner(share)
+        return owner is not None and any(
+            unit.pid for unit in self.site.daemons if self.site.serves[unit.name] is share and unit is not owner
+        )
 
     def _owner(self, share: Share) -> Unit | None:
         found = self.watch.owner(share)
@@ -426,21 +459,36 @@ def is_at_rest(site: Site) -> bool:
 LIVE = "SELECT count(*) FROM all_jobs WHERE state NOT IN ('archived', 'failed', 'held', 'returned')"
 
 
-def play(site: Site, watch: Watch, chance: random.Random, seconds: float, say: Callable[[str], None]) -> Chaos:
-    """Disturb a site for so long, and let it come to rest; return what was done."""
+def play(
+    site: Site, watch: Watch, chance: random.Random, seconds: float, measured: int, say: Callable[[str], None]
+) -> Chaos:
+    """Measure so many failovers of each kind, disturb a site for so long, and let it come to rest; return what was done."""
     chaos = Chaos(site, watch, chance)
-    started = time.monotonic()
-    chaos.begin(seconds)
-    while (now := time.monotonic()) < started + seconds:
-        chaos.step()
-        time.sleep(0.02)
+    chaos.begin()
+    chaos.measure(measured)
+    say(f"{len(chaos.deeds)} failovers measured; now it is disturbed")
+    chaos.disturb(seconds)
     say(f"{len(chaos.deeds)} deeds, {len(chaos.sets)} sets; now it comes to rest")
     chaos.calm()
-    while not is_at_rest(site) and time.monotonic() < now + SETTLE_SECONDS:
+    until = time.monotonic() + SETTLE_SECONDS
+    while not is_at_rest(site) and time.monotonic() < until:
         site.look()
         time.sleep(0.1)
     chaos.look_back()
     return chaos
+
+
+def _lose(unit: Unit) -> None:
+    unit.rest(MEASURED_SECONDS)
+    unit.strike(signal.SIGKILL)
+
+
+MEASURED: Mapping[str, tuple[Callable[[Unit], object], Callable[[Unit], object]]] = {
+    LOST: (_lose, lambda unit: unit.rest(0.0)),
+    SUSPENDED: (lambda unit: unit.strike(signal.SIGSTOP), lambda unit: unit.strike(signal.SIGCONT)),
+    STOPPED: (lambda unit: unit.restart(), lambda _unit: None),
+}
+"""How a daemon ends whose root a standby takes, and how it comes back."""
 
 
 def taken_early(deeds: Sequence[Deed], seen: Mapping[int, Sequence[Ownership]]) -> list[str]:
@@ -450,16 +498,13 @@ def taken_early(deeds: Sequence[Deed], seen: Mapping[int, Sequence[Ownership]]) 
         for before, after in itertools.pairwise(changes):
             if after.fence == before.fence or before.owner in ("", after.owner):
                 continue
-            stopped = [deed.at for deed in deeds if deed.subject == before.owner and deed.name in ORDERLY]
+            stopped = [deed.at for deed in deeds if deed.subject == before.owner and deed.name in (STOPPED, MOVED)]
             was_stopped = any(0 <= after.at - at < STOPPED_SECONDS for at in stopped)
             if not was_stopped and after.silent_seconds < ROOT_LEASE_SECONDS - LOOK_LATE_SECONDS:
                 found.append(
                     f"{after.owner} took root {number} of {before.owner} after {after.silent_seconds:.1f} s of silence"
                 )
     return found
-
-
-ORDERLY = ("orderly stop", "standby moved")
 
 
 # ---- how long a root was without a daemon ---------------------------------------------------------------------------

@@ -21,9 +21,9 @@ from rodin_watchd.adapters.store.postgres import PostgresStore
 from rodin_watchd.core.balance import trust_key
 from rodin_watchd.core.machine import AT_VENDOR
 from rodin_watchd.core.pauses import TASK_LIMIT
-from rodin_watchd.core.proof import BASELINE, Baseline
+from rodin_watchd.core.proof import BASELINE, LONGEST_TIMES, SETTLE_SECONDS, Baseline
 from rodin_watchd.core.waits import RateBudget
-from rodin_watchd.errors import Lane
+from rodin_watchd.errors import FencedError, Lane
 from rodin_watchd.model import State
 from rodin_watchd.service.balance import NOTHING_BEGUN, Prover, Proving
 from rodin_watchd.service.budget import BudgetDay, CallBudget
@@ -353,6 +353,33 @@ def test_a_set_with_consent_waits_for_its_twin_in_another_root(tmp_path: Path, c
         assert vendor.charges == 1
 
 
+def test_an_answer_to_a_daemon_that_lost_its_root_is_logged(
+    tmp_path: Path, cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It cannot be stored; with the task's id a person has the result that was paid for."""
+    with emulated() as vendor, studio(tmp_path, cluster, vendor, 1) as found:
+        [one] = found.shops
+        one.drop_set("chair")
+        one.until(one.is_in("chair", State.SUBMITTING))
+        one.rest()
+        found.asked('UPDATE roots SET fence = fence + 1, process = \'{"host": "b", "pid": 7}\' RETURNING 1')
+        with pytest.raises(FencedError, match="Process 7 on b"):
+            one.ticks(1)
+        [charge] = vendor.emulator.ledger()["charges"]
+        assert f"resolve {one.job('chair').id} --task {charge['task_uuid']}" in caplog.text
+
+
+def test_a_daemon_is_known_by_the_very_file_of_its_lock(tmp_path: Path, cluster: Cluster) -> None:
+    """Another machine may have its name, and a folder of the same name: the start of one proves nothing about the other."""
+    with emulated() as vendor, studio(tmp_path, cluster, vendor, 1) as found:
+        [one] = found.shops
+        one.restart()
+        assert found.asked("SELECT count(*) FROM daemons") == [1]
+        lock = one.path(".rodin-watchd/lock")
+        one.restart(lambda: lock.rename(lock.with_name("other")))
+        assert found.asked("SELECT count(*) FROM daemons") == [2]
+
+
 # ---- proof by the balance -------------------------------------------------------------------------------------------
 
 
@@ -376,6 +403,29 @@ def test_a_proof_waits_for_all_roots_and_stops_them(tmp_path: Path, cluster: Clu
         two.idle()
         assert two.states() == {"next": State.ARCHIVED}
         assert "not-charged" in one.actions(one.job("lost"))
+        assert vendor.charges == 2
+
+
+def test_a_daemon_that_never_lives_long_does_not_stop_the_others_for_ever(tmp_path: Path, cluster: Cluster) -> None:
+    """It begins its proof with each start; the others wait for the first one's time, and then as long as that they do not."""
+    with (
+        emulated("submit-503@1", balance=EXACT) as vendor,
+        studio(tmp_path, cluster, vendor, 2, budget=SOLE) as found,
+    ):
+        one, two = found.shops
+        one.drop_set("lost")
+        one.until(one.is_in("lost", State.HELD))
+        one.until(lambda: one.inquires)
+        two.drop_set("next")
+        two.until(two.is_in("next", State.STAGED))
+        began = one.hands.seconds
+        while two.states()["next"] is not State.ARCHIVED:
+            assert one.hands.seconds < began + LONGEST_TIMES * SETTLE_SECONDS + 100
+            one.restart()
+            lockstep(one, two, 3)
+            two.ticks(1, step_seconds=10.0)
+        assert one.states() == {"lost": State.HELD}
+        one.until(one.is_in("lost", State.ARCHIVED))
         assert vendor.charges == 2
 
 
@@ -584,3 +634,16 @@ def test_what_a_silent_process_sent_is_judged_when_it_is_known_to_have_ended(tmp
         one.store.set_meta("x", 1)
         one.until(one.is_in("lost", State.ARCHIVED))
         assert vendor.charges == 3
+
+
+def test_nothing_is_sent_from_a_root_that_another_process_has_marked(tmp_path: Path, cluster: Cluster) -> None:
+    """A failover may have lost that one of two took the root over: both have the store's word, and one folder."""
+    with emulated() as vendor, studio(tmp_path, cluster, vendor, 1) as found:
+        (one,) = found.shops
+        one.drop_set("chair")
+        one.until(one.is_in("chair", State.UPLOADING))
+        mark = one.path(".rodin-watchd/served-by")
+        assert '"pid"' in mark.read_text()
+        mark.write_text('{"host": "elsewhere", "pid": 7}')
+        one.idle()
+        assert (one.states(), vendor.charges) == ({"chair": State.HELD}, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -67,5 +68,7 @@ class ShareFiles:
                     remove(path)
 
     def _made(self, key: str, attempt: int) -> Path:
+        if not key.startswith(f"{_WORK}/") or ".." in key.split("/"):
+            raise PermissionError(errno.EPERM, "no place of an attempt", key)
         folder = self._root / key
         return folder.with_name(f"{folder.name}-{attempt:d}")

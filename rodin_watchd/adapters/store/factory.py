@@ -52,6 +52,9 @@ class SharedStore(Store, Protocol):
     def extend_root(self, seconds: float) -> None:
         """Keep the root for so long from now. Raises FencedError where another daemon has it by now."""
 
+    def extend_root_beside(self, seconds: float) -> None:
+        """Do the same by a connection of its own, from one other thread."""
+
     def free_root(self) -> None:
         """Let another daemon have the root at once: this one does nothing more. Raises DiskError."""
 

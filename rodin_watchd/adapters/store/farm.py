@@ -12,14 +12,15 @@ import json
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
 from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
-from procrastinate.jobs import DeleteJobCondition, Status
+from procrastinate.jobs import DeleteJobCondition, Job, Status
+from procrastinate.manager import JobManager
 from procrastinate.schema import SchemaManager
 from procrastinate.worker import Worker
 
@@ -70,9 +71,9 @@ _TAKE_UP: Final = f"""
     WHERE id = %(call)s AND attempt = %(attempt)s AND state = 'waiting' RETURNING plugin, hook, place, files, request
 """  # noqa: S608
 _PUBLISH: Final = f"""
-    UPDATE {_CALLS} SET state = %(state)s, reply = %(reply)s, request = '', worker = NULL, ended_at = now()
-    WHERE id = %(call)s AND attempt = %(attempt)s AND state = 'running' AND worker = %(worker)s RETURNING id
-"""  # noqa: S608
+    UPDATE {_CALLS} SET state = %(state)s, reply = %(reply)s, request = '', ended_at = now()
+    WHERE id = %(call)s AND attempt = %(attempt)s AND state IN ('running', %(state)s) AND worker = %(worker)s RETURNING id
+"""  # noqa: S608 - may be repeated, where the network cut off the answer
 _NEXT_ATTEMPT: Final = f"""
     UPDATE {_CALLS} SET attempt = attempt + 1, lost = lost + %(lost)s, state = 'waiting', worker = NULL, begun_at = NULL
     WHERE id = %(call)s AND attempt = %(attempt)s AND state IN ('waiting', 'running') RETURNING id, attempt, line
@@ -87,6 +88,7 @@ _OPEN: Final = f"""
     FROM {_CALLS} WHERE root = %(root)s AND state IN ('waiting', 'running')
 """  # noqa: S608
 _JOB_IS: Final = f"UPDATE {_CALLS} SET job = %(job)s WHERE id = %(call)s AND attempt = %(attempt)s"  # noqa: S608
+_JOBS: Final = f"SELECT job FROM {_CALLS} WHERE job = ANY(%(jobs)s)"  # noqa: S608
 _DROP: Final = (
     f"DELETE FROM {_CALLS} WHERE root = %(root)s AND event_id = %(event_id)s AND plugin = %(plugin)s RETURNING job"  # noqa: S608
 )
@@ -113,17 +115,18 @@ _MARKED: Final = f"SELECT obj_description(to_regnamespace('{ENGINE_SCHEMA}'), 'p
 class FarmQueue:
     """The calls, for a daemon or a worker. To be opened (`opened`), and used in one event loop.
 
-    A database that is away is waited for, `patience` seconds. Raises StoreAwayError while the database cannot be reached; all may be repeated then. JournalError for every other failure.
+    A database that is away is waited for, `patience` seconds. Raises StoreAwayError where it is away for longer: all may be
+    repeated then; JournalError for every other failure.
     """
 
     def __init__(self, address: Address, patience: float) -> None:
         self._address = address
         name = f"rodin_watchd farm {os.getpid()}@{socket.gethostname()}"[:63]
         self._conninfo = conninfo(address, name)
-        self._connector = PsycopgConnector(
+        self.connector = PsycopgConnector(
             conninfo=self._conninfo, min_size=1, max_size=4, timeout=patience, configure=_set_up
         )
-        self.app = App(connector=self._connector)
+        self.app = App(connector=self.connector)
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[FarmQueue]:
@@ -146,10 +149,9 @@ class FarmQueue:
             raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> StoreAwayError | JournalError:
-        cause = error.__cause__ if isinstance(error, ConnectorException) and error.__cause__ else error
+        cause = _cause_of(error)
         first = (str(cause).strip().splitlines() or [type(cause).__name__])[0].rstrip(".")
-        code = getattr(cause, "sqlstate", None) or ""
-        if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError | OSError) and not code.startswith("42"):
+        if _is_away(cause):
             return StoreAwayError(f"The farm's queue in {self._address.shown} cannot be reached: {first}.")
         return JournalError(
             f"The farm's queue in {self._address.shown} cannot be used: {first}.", advice=_grant(self._address)
@@ -157,17 +159,17 @@ class FarmQueue:
 
     async def _all(self, query: str, **values: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - whatever SQL takes
         with self.errors_in_words():
-            found: list[dict[str, Any]] = await self._connector.execute_query_all_async(query, **values)
+            found: list[dict[str, Any]] = await self.connector.execute_query_all_async(query, **values)
             return found
 
     async def _run(self, query: str, **values: Any) -> None:  # noqa: ANN401 - as above
         with self.errors_in_words():
-            await self._connector.execute_query_async(query, **values)
+            await self.connector.execute_query_async(query, **values)
 
     @contextlib.asynccontextmanager
     async def _transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         with self.errors_in_words():
-            async with self._connector.pool.connection() as found, found.transaction():
+            async with self.connector.pool.connection() as found, found.transaction():
                 yield found
 
     async def _prepare(self) -> None:
@@ -267,8 +269,11 @@ class FarmQueue:
             await self._run(_GIVE_UP, **which)
         else:
             await self._next_attempt(which, lost=1)
-        with contextlib.suppress(ConnectorException):  # it has come back, and has ended it itself
-            await self.app.job_manager.finish_job_by_id_async(row["job"] or 0, Status.FAILED, delete_job=True)
+        await self._end(row["job"] or 0)
+
+    async def _end(self, job: int) -> None:
+        with contextlib.suppress(ConnectorException):  # its worker has come back, and has ended it itself
+            await self.app.job_manager.finish_job_by_id_async(job, Status.FAILED, delete_job=True)
 
     async def _next_attempt(self, which: Mapping[str, int], *, lost: int) -> None:
         async with self._transaction() as found:
@@ -281,8 +286,14 @@ class FarmQueue:
         await self._cancel(await self._all(_DROP, root=root, event_id=event_id, plugin=plugin))
 
     async def forget(self, root: str, job_ids: Collection[str] = ()) -> None:
-        """Forget the calls for these jobs, and what ended long ago."""
+        """Forget the calls for these jobs, and what ended long ago; and what of the engine nobody waits for."""
         await self._cancel(await self._all(_FORGET, root=root, jobs=list(job_ids)))
+        with self.errors_in_words():
+            silent = await self.app.job_manager.get_stalled_jobs(task_name=_TASK, seconds_since_heartbeat=_LONG_SECONDS)
+        known = {row["job"] for row in await self._all(_JOBS, jobs=[job.id for job in silent])}
+        for job in silent:
+            if job.id is not None and job.id not in known:
+                await self._end(job.id)
 
     async def _cancel(self, rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows:
@@ -301,16 +312,12 @@ class FarmQueue:
         return FarmWorker(self, offer, carry_out, published)
 
     async def register(self, worker_id: int, offer: Offer) -> None:
-        """Let others see a worker."""
+        """Let others see a worker; and forget those that are gone."""
         lists = {name: json.dumps(list(getattr(offer, name))) for name in ("queues", "places")}
         tables = {name: json.dumps(dict(getattr(offer, name))) for name in ("plugins", "unfit")}
         host = socket.gethostname()
         await self._run(_CLEAN_WORKERS, id=worker_id)
         await self._run(_REGISTER, id=worker_id, host=host, pid=os.getpid(), **lists, **tables)
-
-    async def unregister(self, worker_id: int) -> None:
-        """Let nobody see it any more."""
-        await self._run(_CLEAN_WORKERS, id=worker_id)
 
     async def take_up(self, worker_id: int, call_id: int, number: int) -> Attempt | None:
         """Begin an attempt; None where it is not the newest one any more."""
@@ -341,7 +348,7 @@ class FarmWorker:
         self._offer = offer
         self._carry_out = carry_out
         self._published = published
-        self._app = App(connector=queue.app.connector)
+        self._app = _PatientApp(queue.connector)
         self._app.task(name=_TASK, pass_context=True)(self._call)
         self._worker = Worker(
             self._app,
@@ -412,9 +419,51 @@ class FarmWorker:
                 return
 
 
+class _PatientManager(JobManager):
+    """What the engine asks of the database for a worker: while that is away nothing ends that is under way."""
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+        """Return the next job; none while the database is away."""
+        try:
+            return await super().fetch_job(queues, worker_id)
+        except ConnectorException as error:
+            if not _is_away(_cause_of(error)):
+                raise
+            return None
+
+    async def update_heartbeat(self, worker_id: int) -> None:
+        """Give a sign of life, as soon as the database is there."""
+        with _patience():
+            await super().update_heartbeat(worker_id)
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        """End a job; a daemon cleans up what cannot be ended now (`FarmQueue.forget`)."""
+        with _patience():
+            await super().finish_job(job, status, delete_job)
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """Let a database that is away be no error."""
+    try:
+        yield
+    except ConnectorException as error:
+        if not _is_away(_cause_of(error)):
+            raise
+
+
+class _PatientApp(App):
+    """The engine of a worker."""
+
+    def __init__(self, connector: PsycopgConnector) -> None:
+        super().__init__(connector=connector)
+        self.job_manager = _PatientManager(connector)
+
+
 # ---- The connection, and the engine's schema ----------------------------------------------------------------------
 
 
+_LONG_SECONDS: Final = 600.0
 _BEGINNING_SECONDS: Final = 0.05
 _AGAIN_SECONDS: Final = 1.0
 _SETTINGS: Final = f"""
@@ -433,6 +482,16 @@ async def _mark(found: psycopg.AsyncConnection[Any]) -> str | None:
     """Return the newest migration of the engine that was made; None where it has no tables."""
     row = await (await found.execute(_MARKED)).fetchone()
     return (row[0] or "") if row and row[1] else None
+
+
+def _cause_of(error: Exception) -> BaseException:
+    return error.__cause__ if isinstance(error, ConnectorException) and error.__cause__ else error
+
+
+def _is_away(error: BaseException) -> bool:
+    """Return whether the database cannot be reached; else it has refused something."""
+    code = getattr(error, "sqlstate", None) or ""
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | OSError) and not code.startswith("42")
 
 
 def _progress(row: Mapping[str, Any]) -> CallState:

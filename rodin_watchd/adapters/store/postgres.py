@@ -416,6 +416,7 @@ class PostgresStore(_PostgresReading, StoredWriter):
         self._outside = (0, 0)
         self._full = False  # by the newest transaction
         self._database = Database(address, self._prepared, read_only=False, lock_seconds=busy_seconds)
+        self._beside = Database(address, lambda _found: None, read_only=False, lock_seconds=busy_seconds)
         with contextlib.ExitStack() as stack:
             stack.callback(self._database.close)
             self._database.connection()
@@ -499,6 +500,11 @@ class PostgresStore(_PostgresReading, StoredWriter):
         for move in set(legal_moves()) - known:
             found.execute("INSERT INTO moves VALUES (%s, %s) ON CONFLICT DO NOTHING", move)
 
+    def close(self) -> None:
+        """Close the connections; may be repeated."""
+        super().close()
+        self._beside.close()
+
     # ---- the lease of the root --------------------------------------------------------------------------------------
 
     def begin_process(self, me: ServingProcess, place: str) -> None:
@@ -560,6 +566,12 @@ class PostgresStore(_PostgresReading, StoredWriter):
             if not (there := self._database.run(_EXTEND, {**self._mine, "seconds": seconds}).fetchall()):
                 raise self._fenced()
         self._compare_clocks(there)
+
+    def extend_root_beside(self, seconds: float) -> None:
+        """Do the same by a connection of its own, from one other thread, while the main thread is busy."""
+        with self._beside.in_words("cannot be written"):
+            if not self._beside.run(_EXTEND, {**self._mine, "seconds": seconds}).fetchall():
+                raise FencedError
 
     def free_root(self) -> None:
         """Let a standby have the root at once: this daemon does nothing more. A root that it made and did not adopt is forgotten.

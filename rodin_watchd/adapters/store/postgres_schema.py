@@ -405,7 +405,7 @@ _MIGRATIONS: Final = (
     """
     -- Several roots, each served by one daemon: see docs/nodes.md.
     ALTER TABLE store ADD COLUMN oldest INTEGER NOT NULL DEFAULT 2; -- programs of an older schema cannot use this one
-    CREATE TABLE daemons (id $TEXT PRIMARY KEY, process $TEXT NOT NULL); -- HOST:STATE FOLDER:ID, and its newest process, in JSON
+    CREATE TABLE daemons (id $TEXT PRIMARY KEY, process $TEXT NOT NULL); -- HOST:STATE FOLDER:LOCK, and its newest process, in JSON
     CREATE TABLE roots (
         id $TEXT PRIMARY KEY, -- as the mark in its folder says
         place $TEXT NOT NULL, -- where its newest daemon has it: HOST:FOLDER
@@ -536,6 +536,7 @@ _MIGRATIONS: Final = (
     CREATE TRIGGER traffic_is_counted AFTER UPDATE OF state ON all_jobs FOR EACH ROW
         WHEN (OLD.state IN ($AT_VENDOR) OR NEW.state IN ($AT_VENDOR)) EXECUTE FUNCTION traffic_is_counted();
     CREATE INDEX jobs_in_batches ON all_jobs (id) WHERE state NOT IN ($ENDED) AND facts ? 'batch';
+    CREATE INDEX meta_by_key ON all_meta (key, root);
     CREATE INDEX jobs_by_drop ON all_jobs ((facts ->> 'dropped')) WHERE state NOT IN ($ENDED);
     DROP INDEX commands_by_verb;
     CREATE INDEX commands_by_verb ON all_commands (verb, id);

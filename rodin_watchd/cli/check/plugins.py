@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.adapters.plugin_host.finding import FoundPlugin, find
 from rodin_watchd.cli.check.findings import Finding, Level, acting_as, user_of
 from rodin_watchd.config import Config
-from rodin_watchd.errors import PluginLoadError
+from rodin_watchd.errors import ConfigError, PluginLoadError
+from rodin_watchd.service.opening import queue_of
 from rodin_watchd.service.plugins import check_plugin, chosen, hosted, is_chosen
 
 
@@ -69,6 +71,20 @@ def plugin_findings(config: Config) -> Iterator[Finding]:
     yield from found
 
 
+def _farm_findings(config: Config) -> Iterator[Finding]:
+    """Give where plugins run that do not run here, and whether what that needs is installed."""
+    for name in config.plugins.farm_names:
+        queue = config.plugins.table(name).queue
+        yield Finding(
+            "plugins", f"{name} runs on the farm, at workers of the queue {queue}: `rodin-watchd workers` shows them."
+        )
+    if config.plugins.farm_names:
+        try:
+            queue_of(config, os.environ)
+        except ConfigError as error:
+            yield Finding("plugins", error.message, Level.PROBLEM, error.advice_in_full)
+
+
 def _plugin_findings(config: Config) -> Iterator[Finding]:
     used = chosen(config)
     with host_of(config, used) as host:
@@ -82,5 +98,6 @@ def _plugin_findings(config: Config) -> Iterator[Finding]:
                 )
             else:
                 yield Finding("plugins", f"{name} can be used: {', '.join(loaded.hooks)}.")
+    yield from _farm_findings(config)
     if not used:
         yield Finding("plugins", "No plugin is in use.")
