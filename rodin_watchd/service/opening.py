@@ -161,7 +161,8 @@ def opened(  # noqa: PLR0913, PLR0915 - what it is made of, in the order in whic
         def begin(account: str, announcer: Announcer) -> None:
             job_store.announce_to(announcer)
             kept.report_start()
-            _repair(base, clock.now(), account, kept.process, knew_root=knew_root)
+            process = kept.lease.serving.process if kept.lease else ""
+            _repair(base, clock.now(), account, process, knew_root=knew_root)
             daily()
 
         keepers = (Housekeeping(job_store, store, kept.backup, clock, daily), Monitor(sign_path(path), meter))
@@ -190,11 +191,6 @@ class _Kept(NamedTuple):
     clock: Clock
     lease: RootLease | None = None  # of the root, where several daemons share the store
     root_id: str = ""  # that the store has for it
-
-    @property
-    def process(self) -> str:
-        """This process, as the store names it, where several could serve the root; "" else."""
-        return self.lease.serving.process if self.lease else ""
 
     def owns(self) -> Callable[[], bool]:
         """Begin to work with the root; return the check that nobody else can serve it."""

@@ -600,19 +600,6 @@ def test_a_baseline_of_another_root_shows_nothing_about_what_was_bought_before_i
         assert found.asked("SELECT outcome FROM purchases") == ["refused"]
 
 
-def test_nothing_is_sent_from_a_root_that_another_process_has_marked(tmp_path: Path, cluster: Cluster) -> None:
-    """A failover may have lost that one of two took the root over: both have the store's word, and one folder."""
-    with emulated() as vendor, studio(tmp_path, cluster, vendor, 1) as found:
-        (one,) = found.shops
-        one.drop_set("chair")
-        one.until(one.is_in("chair", State.UPLOADING))
-        mark = one.path(".rodin-watchd/served-by")
-        assert '"pid"' in mark.read_text()
-        mark.write_text('{"host": "elsewhere", "pid": 7}')
-        one.idle()
-        assert (one.states(), vendor.charges) == ({"chair": State.HELD}, 0)
-
-
 def test_what_a_silent_process_sent_is_judged_when_it_is_known_to_have_ended(tmp_path: Path, cluster: Cluster) -> None:
     """The balance from before that submit is kept for it, whatever is bought and read meanwhile."""
     with (
