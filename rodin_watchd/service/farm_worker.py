@@ -106,17 +106,25 @@ class Reachable:
     is_there: Callable[[], bool]
 
 
-@dataclass(slots=True)
 class UsedHost:
     """A plugin's host, and how many calls it carries out."""
 
-    plugin: str
-    host: PluginHost
-    calls: int = 0
+    def __init__(self, plugin: str, host: PluginHost) -> None:
+        self.plugin = plugin
+        self.host = host
+        self._calls = 0
+
+    def begin(self) -> None:
+        """Count a call."""
+        self._calls += 1
+
+    def end(self) -> None:
+        """Count it no more."""
+        self._calls -= 1
 
     def is_idle_of(self, plugin: str) -> bool:
         """Return whether it is of a plugin, and carries out nothing."""
-        return self.plugin == plugin and not self.calls
+        return self.plugin == plugin and not self._calls
 
 
 class Executor:
@@ -257,12 +265,12 @@ class Executor:
         with self._lock:
             used = self._hosts.get(known) or UsedHost(attempt.plugin, self._new_host(attempt.plugin, limits, table))
             self._hosts[known] = used
-            used.calls += 1
+            used.begin()
         try:
             yield used.host
         finally:
             with self._lock:
-                used.calls -= 1
+                used.end()
                 others = [key for key, one in self._hosts.items() if key != known and one.is_idle_of(attempt.plugin)]
                 left = [self._hosts.pop(key) for key in others]
             for one in left:
