@@ -47,7 +47,7 @@ from rodin_watchd.hooks.leftovers import remove, size_of
 from rodin_watchd.log_lines import Trouble, fields_of_plugin, why
 from rodin_watchd.service.farm import FarmFiles, bucket_of, data_of, data_of_error
 from rodin_watchd.service.plugins import START_SECONDS
-from rodin_watchd.settings import journal_path
+from rodin_watchd.settings import STATE_VARIABLE, journal_path
 
 log = logging.getLogger("rodin_watchd")
 
@@ -65,6 +65,11 @@ _LOOK_SECONDS: Final = 5.0
 @contextlib.contextmanager
 def own_folder(config: Config, environ: Mapping[str, str]) -> Iterator[Path]:
     """Give a local folder that no other worker uses, emptied, until the end. Raises ConfigError, OSError."""
+    if config.folders.state is None and not environ.get(STATE_VARIABLE):
+        raise ConfigError(
+            "A worker needs a folder of its own: its share may not be mounted.",
+            advice="Set folders.state to a local folder.",
+        )
     state = journal_path(config, environ).parent
     state.mkdir(parents=True, exist_ok=True)
     if filesystem_of(state).network:
