@@ -350,6 +350,13 @@ def test_a_store_with_several_roots_is_not_copied(address: Address, owner: Owner
         copy_store(here, there, NOW, "stamp")
 
 
+MANY_JOBS = """
+    INSERT INTO all_jobs (root, id, state, name, folder, top, fingerprint, kind, charges, created_at, changed_at, place, doc, facts)
+    SELECT 'r2', '{state}' || n, '{state}', 'n', '', '', '{state}' || n, 'texture', 0, 0, 2e9, '', doc, '{{}}'
+    FROM generate_series(1, {count}) AS n, (SELECT doc FROM all_jobs WHERE id = 'a1') AS one
+"""
+
+
 def test_what_waits_in_other_roots_is_not_read(cluster: Cluster, address: Address, owner: Owner) -> None:
     """A tick asks for what is at the vendor, held or promised there; of thousands of sets that wait it reads none."""
     led(owner[0], a_job(), S.CLAIMED)
@@ -358,9 +365,7 @@ def test_what_waits_in_other_roots_is_not_read(cluster: Cluster, address: Addres
         asked(
             cluster,
             address,
-            "INSERT INTO all_jobs (root, id, state, name, folder, top, fingerprint, kind, charges, created_at, changed_at, place, doc, facts)"
-            f" SELECT 'r2', '{state}' || n, '{state}', 'n', '', '', '{state}' || n, 'texture', 0, 0, 2e9, '', doc, '{{}}'"
-            f" FROM generate_series(1, {count}) AS n, (SELECT doc FROM all_jobs WHERE id = 'a1') AS one",  # noqa: S608 - words of this test
+            MANY_JOBS.format(state=state, count=count),
         )
     asked(cluster, address, "ANALYZE")
 
