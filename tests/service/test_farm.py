@@ -169,6 +169,24 @@ def test_a_daemon_that_is_started_again_waits_for_the_same_call(tmp_path: Path, 
             (tmp_path / "go-one").unlink()
 
 
+def test_a_daemon_that_takes_the_root_over_waits_for_the_same_call(tmp_path: Path, vendor: Vendor, url: str) -> None:
+    """It has a state folder of its own; the call that the other one has asked for is its own now."""
+    with farm(tmp_path, vendor, url, SLOW) as there:
+        there.work("one")
+        there.shop.drop_set("chair")
+        there.until(lambda: there.notes() == ["one begins"])
+        there.shop.crash()
+        config = there.shop.root / "config.toml"
+        config.write_text(f'{config.read_text()}\n[folders]\nstate = "{tmp_path / "other"}"\n')
+        there.shop.config = load_config(config)
+        there.shop.start()
+        there.let("one")
+        there.until_idle()
+        assert there.notes() == ["one begins", "one done"]
+        assert there.shop.path("outbox/chair/made.txt").read_text() == "one"
+        assert vendor.charges == 1
+
+
 def test_a_stop_does_not_wait_for_workers(tmp_path: Path, vendor: Vendor, url: str) -> None:
     """Whoever waits for a call is let go at once; the job is as it was."""
     with farm(tmp_path, vendor, url, SLOW) as there:
