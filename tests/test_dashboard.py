@@ -11,6 +11,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from rodin_watchd.adapters.metrics import Metrics
+from rodin_watchd.core.farm import FarmState, QueueState
 from rodin_watchd.core.health import INCOMPLETE, READY, SETTLING, UNMOVABLE, Health, MoneyTotals
 from rodin_watchd.core.stillness import STANDSTILLS
 from rodin_watchd.model import State
@@ -27,9 +28,9 @@ def existing() -> dict[str, dict[str, set[str]]]:
     """Return the names of all samples, with their labels' names and values."""
     waiting = dict.fromkeys((SETTLING, INCOMPLETE, UNMOVABLE, READY), 1)
     health = Health(1.0, 1.0, 0, 0, waiting, dict.fromkeys(waiting, 1.0), 0.0, "", ("submit",))
-    metrics = Metrics(
-        lambda: MoneyTotals({State.HELD: 1}, {"texture": Decimal(1)}, Decimal(1), 1.0), lambda: 1.0, "/srv/textures"
-    )
+    totals = MoneyTotals({State.HELD: 1}, {"texture": Decimal(1)}, Decimal(1), 1.0)
+    farm = FarmState(queues=(QueueState("blender", 1, 0, 0, 1.0, 0),))
+    metrics = Metrics(lambda: totals, lambda: 1.0, "/srv/textures", lambda: farm)
     metrics.tick(health)
     for outcome in ("done", "not-yet", "retry", "unknown", "rejected"):
         metrics.step("submit", outcome, "texture", 1.0)

@@ -59,9 +59,19 @@ class KnownCall:
     """A call that was asked for before."""
 
     id: int
-    failed: bool
+    state: str  # waiting, running, done, failed
     place: str
     files: str
+    line: str
+
+    def may_be_awaited(self, call: FarmCall) -> bool:
+        """Return whether this is the same call, and what comes of it can be used.
+
+        One that waits where nobody takes it any more is none: the plugin has another version since, say.
+        """
+        if self.state == "failed" or self.place != call.place:
+            return False
+        return self.state != "waiting" or self.line == call.line
 
 
 @dataclass(frozen=True, slots=True)

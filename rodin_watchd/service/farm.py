@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -175,14 +175,7 @@ class Farm:
         self, event_id: str, job_id: str, call: PluginCall, source: Path | None, *, returns: bool
     ) -> tuple[int, str]:
         """Return the number of the call, and the key of its files; it is asked for, unless it was before."""
-        known = self._done(lambda queue: queue.known(self._root.id, event_id, call.plugin))
-        if known and not known.failed and known.place == self._root.place:
-            return known.id, known.files
-        if known and known.place != self._root.place:
-            self.drop(event_id, call.plugin)
         settings = self._config.plugins
-        with _files_in_words():
-            files = self._root.files.lay_in(source) if source else ""
         request = {
             "event_id": event_id,
             "returns": returns,
@@ -203,10 +196,17 @@ class Farm:
             self._root.place,
             self._versions[call.plugin],
             call.seconds,
-            files,
+            "",
             json.dumps(request),
         )
-        return self._done(lambda queue: queue.ask(asked)), files
+        known = self._done(lambda queue: queue.known(self._root.id, event_id, call.plugin))
+        if known and known.may_be_awaited(asked):
+            return known.id, known.files
+        if known and known.state != "failed":
+            self.drop(event_id, call.plugin)
+        with _files_in_words():
+            files = self._root.files.lay_in(source) if source else ""
+        return self._done(lambda queue: queue.ask(replace(asked, files=files))), files
 
     def _awaited(self, number: int) -> CallState | None:
         """Wait until a call has ended; None if it is not there any more."""

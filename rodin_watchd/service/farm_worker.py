@@ -47,7 +47,7 @@ from rodin_watchd.hooks.leftovers import remove, size_of
 from rodin_watchd.log_lines import Trouble, fields_of_plugin, why
 from rodin_watchd.service.farm import FarmFiles, bucket_of, data_of, data_of_error
 from rodin_watchd.service.plugins import START_SECONDS
-from rodin_watchd.settings import journal_path
+from rodin_watchd.settings import STATE_VARIABLE, journal_path
 
 log = logging.getLogger("rodin_watchd")
 
@@ -65,6 +65,11 @@ _LOOK_SECONDS: Final = 5.0
 @contextlib.contextmanager
 def own_folder(config: Config, environ: Mapping[str, str]) -> Iterator[Path]:
     """Give a local folder that no other worker uses, emptied, until the end. Raises ConfigError, OSError."""
+    if config.folders.state is None and not environ.get(STATE_VARIABLE):
+        raise ConfigError(
+            "A worker needs a folder of its own: its share may not be mounted.",
+            advice="Set folders.state to a local folder.",
+        )
     state = journal_path(config, environ).parent
     state.mkdir(parents=True, exist_ok=True)
     if filesystem_of(state).network:
@@ -106,17 +111,25 @@ class Reachable:
     is_there: Callable[[], bool]
 
 
-@dataclass(slots=True)
 class UsedHost:
     """A plugin's host, and how many calls it carries out."""
 
-    plugin: str
-    host: PluginHost
-    calls: int = 0
+    def __init__(self, plugin: str, host: PluginHost) -> None:
+        self.plugin = plugin
+        self.host = host
+        self._calls = 0
+
+    def begin(self) -> None:
+        """Count a call."""
+        self._calls += 1
+
+    def end(self) -> None:
+        """Count it no more."""
+        self._calls -= 1
 
     def is_idle_of(self, plugin: str) -> bool:
         """Return whether it is of a plugin, and carries out nothing."""
-        return self.plugin == plugin and not self.calls
+        return self.plugin == plugin and not self._calls
 
 
 class Executor:
@@ -257,12 +270,12 @@ class Executor:
         with self._lock:
             used = self._hosts.get(known) or UsedHost(attempt.plugin, self._new_host(attempt.plugin, limits, table))
             self._hosts[known] = used
-            used.calls += 1
+            used.begin()
         try:
             yield used.host
         finally:
             with self._lock:
-                used.calls -= 1
+                used.end()
                 others = [key for key, one in self._hosts.items() if key != known and one.is_idle_of(attempt.plugin)]
                 left = [self._hosts.pop(key) for key in others]
             for one in left:

@@ -90,7 +90,7 @@ class WorkFolder:
     watch: Callable[[], None] = _nothing  # called now and then meanwhile; raises to end the call
 
 
-class Elsewhere(Protocol):
+class Farmed(Protocol):
     """Makes calls on other machines (`service.farm`)."""
 
     most: int  # calls at once
@@ -124,7 +124,7 @@ class Hosts:
     """Where calls are made."""
 
     here: PluginHost
-    farm: Elsewhere | None = None
+    farm: Farmed | None = None
 
 
 class Plugins:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,10 +46,17 @@ def url(cluster: Cluster) -> Iterator[str]:
         yield cluster.url(name)
 
 
-def test_a_set_is_converted_by_a_worker(tmp_path: Path, vendor: Vendor, url: str) -> None:
+def test_a_set_is_converted_by_a_worker(
+    tmp_path: Path, vendor: Vendor, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the plugin made there is published; its output and facts are recorded as those of a plugin of the daemon."""
-    with farm(tmp_path, vendor, url, CONVERT, {"word": "daemon's"}) as there:
-        there.work("one")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with (
+        closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager,
+        farm(tmp_path, vendor, url, CONVERT, {"word": "daemon's"}) as there,
+    ):
+        manager.bind(str(tmp_path / "notify"))
+        worker = there.work("one")
         there.shop.drop_set("chair")
         there.until_idle()
         assert there.shop.states() == {"chair": State.ARCHIVED}
@@ -61,6 +70,15 @@ def test_a_set_is_converted_by_a_worker(tmp_path: Path, vendor: Vendor, url: str
         assert not (there.shop.root / ".rodin-watchd" / "work" / there.shop.job("chair").id).exists()
         assert there.ask("SELECT count(*) FROM rodin_watchd_farm.procrastinate_jobs") == [(0,)]
         assert [request for (request,) in there.ask("SELECT request FROM rodin_watchd.farm_calls")] in ([], [""])
+        assert worker.end(signal.SIGTERM) == 0
+        manager.setblocking(False)
+        said = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                said.append(manager.recv(1000).decode())
+        assert "READY=1" in said
+        assert any(message.startswith("STATUS=queues heavy: ") for message in said)
+        assert "STOPPING=1" in said
 
 
 def test_a_worker_that_is_killed_loses_nothing(tmp_path: Path, vendor: Vendor, url: str) -> None:
@@ -151,6 +169,24 @@ def test_a_daemon_that_is_started_again_waits_for_the_same_call(tmp_path: Path, 
             (tmp_path / "go-one").unlink()
 
 
+def test_a_daemon_that_takes_the_root_over_waits_for_the_same_call(tmp_path: Path, vendor: Vendor, url: str) -> None:
+    """It has a state folder of its own; the call that the other one has asked for is its own now."""
+    with farm(tmp_path, vendor, url, SLOW) as there:
+        there.work("one")
+        there.shop.drop_set("chair")
+        there.until(lambda: there.notes() == ["one begins"])
+        there.shop.crash()
+        config = there.shop.root / "config.toml"
+        config.write_text(f'{config.read_text()}\n[folders]\nstate = "{tmp_path / "other"}"\n')
+        there.shop.config = load_config(config)
+        there.shop.start()
+        there.let("one")
+        there.until_idle()
+        assert there.notes() == ["one begins", "one done"]
+        assert there.shop.path("outbox/chair/made.txt").read_text() == "one"
+        assert vendor.charges == 1
+
+
 def test_a_stop_does_not_wait_for_workers(tmp_path: Path, vendor: Vendor, url: str) -> None:
     """Whoever waits for a call is let go at once; the job is as it was."""
     with farm(tmp_path, vendor, url, SLOW) as there:
@@ -218,6 +254,20 @@ def test_another_version_of_the_plugin_takes_no_call(tmp_path: Path, vendor: Ven
         assert there.notes() == ["one begins", "one done"]
 
 
+def test_a_call_that_waits_for_another_version_is_asked_for_once_more(tmp_path: Path, vendor: Vendor, url: str) -> None:
+    """The plugin was changed on the daemon's machine and the workers' while it waited: it does not wait for the old one for ever."""
+    with farm(tmp_path, vendor, url, CONVERT) as there:
+        there.shop.drop_set("chair")
+        there.until(lambda: "waits for a worker since" in there.shop.status())
+        there.shop.crash()
+        with (tmp_path / "plugins" / "plug.py").open("a") as file:
+            file.write("# the next version\n")
+        there.shop.start()
+        there.work("one")
+        there.until_idle()
+        assert there.notes() == ["one begins", "one done"]
+
+
 @contextmanager
 def farm_elsewhere(tmp_path: Path, vendor: Vendor) -> Iterator[Path]:
     """Give the root of another installation."""
@@ -236,6 +286,10 @@ def test_another_share_is_refused(tmp_path: Path, vendor: Vendor, url: str) -> N
         assert "Mount the same share there" in wrong.told()
         bare = tmp_path / "mount"
         bare.mkdir()
+        config = there.config_of("none", folders={"root": str(bare)})
+        config.write_text(config.read_text().replace("state = ", "# state = "))
+        assert there.start("none", "heavy", config).process.wait(40) == 2
+        assert list(bare.iterdir()) == []  # nothing is written where the share is to be mounted
         waits = there.work("one", folders={"root": str(bare)})
         there.until(lambda: "mount the share there" in waits.told())
         bare.rmdir()

@@ -63,7 +63,7 @@ _ASK: Final = f"""
     RETURNING id, attempt, line
 """  # noqa: S608 - our own names
 _KNOWN: Final = f"""
-    SELECT id, state, place, files FROM {_CALLS} WHERE root = %(root)s AND event_id = %(event_id)s AND plugin = %(plugin)s
+    SELECT id, state, place, files, line FROM {_CALLS} WHERE root = %(root)s AND event_id = %(event_id)s AND plugin = %(plugin)s
 """  # noqa: S608 - as above
 _REPLIES: Final = f"SELECT id, attempt, state, job, reply FROM {_CALLS} WHERE id = ANY(%(ids)s)"  # noqa: S608
 _TAKE_UP: Final = f"""
@@ -201,7 +201,7 @@ class FarmQueue:
         if not found:
             return None
         row = found[0]
-        return KnownCall(row["id"], row["state"] == "failed", row["place"], row["files"])
+        return KnownCall(row["id"], row["state"], row["place"], row["files"], row["line"])
 
     async def ask(self, call: FarmCall) -> int:
         """Have a call made, and return its number. One that is under way already is not asked for again."""
