@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,25 +35,22 @@ def url(cluster: Cluster) -> Iterator[str]:
         yield cluster.url(name)
 
 
+def run(cluster: Cluster, program: str, url: str, backup: Path) -> None:
+    """Run one of PostgreSQL's programs, as docs/postgres.md has it."""
+    page = (Path(__file__).parents[2] / "docs" / "postgres.md").read_text()
+    [line] = re.findall(rf"^    ({program} .*)$", page, re.MULTILINE)
+    line = line.replace("postgresql://rodin@db.example/rodin", shlex.quote(url)).replace("store.dump", str(backup))
+    subprocess.run([cluster.programs / program, *shlex.split(line)[1:]], check=True)
+
+
 def dump(cluster: Cluster, url: str, to: Path) -> None:
-    """Make a backup of the store, as docs/postgres.md has it."""
-    subprocess.run(
-        [cluster.programs / "pg_dump", "--schema=rodin_watchd*", "--format=custom", "--file", to, url], check=True
-    )
+    """Make a backup of the store."""
+    run(cluster, "pg_dump", url, to)
 
 
 def restore(cluster: Cluster, url: str, backup: Path) -> None:
-    """Put it back, as docs/postgres.md has it."""
-    command: list[str | Path] = [
-        cluster.programs / "pg_restore",
-        "--clean",
-        "--if-exists",
-        "--single-transaction",
-        "--dbname",
-        url,
-        backup,
-    ]
-    subprocess.run(command, check=True)
+    """Put it back."""
+    run(cluster, "pg_restore", url, backup)
 
 
 @pytest.fixture
@@ -159,6 +160,22 @@ def test_a_store_that_is_older_than_a_root_does_not_serve_it(
     assert vendor.charges == 1
 
 
+def missing(shop: Shop) -> list[str]:
+    """Return which results are missing, by the command that docs/nodes.md has for it."""
+    if shutil.which("jq") is None:
+        pytest.skip("jq is not installed")
+    page = (Path(__file__).parents[2] / "docs" / "nodes.md").read_text()
+    [line] = re.findall(r"^    (rodin-watchd list .*)$", page, re.MULTILINE)
+    line = line.replace("/srv/rodin-watchd", str(shop.root)).replace(
+        "rodin-watchd list", f"{sys.executable} -m rodin_watchd list"
+    )
+    environ = {**os.environ, "RODIN_WATCHD_CONFIG": str(shop.root / "config.toml")}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", line], env=environ, capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()
+
+
 @pytest.mark.parametrize("then", [State.DOWNLOADED, State.ARCHIVED])
 @pytest.mark.parametrize("was", [None, State.SUBMITTED])
 def test_only_the_folders_come_back(
@@ -185,4 +202,5 @@ def test_only_the_folders_come_back(
     assert vendor.charges == 1
     assert State.ARCHIVED in {job.state for job in shop.jobs()}
     assert ("chair/job.toml" in shop.found("outbox")) == (then is State.DOWNLOADED)
+    assert missing(shop) == ([] if then is State.DOWNLOADED else ["outbox/chair"])
     assert any(name.endswith("chair.obj") for folder in ("failed", "archive") for name in shop.found(folder))
