@@ -67,6 +67,10 @@ LATE_IMPORTS = {
         "rodin_watchd.adapters.store.postgres",
         "rodin_watchd.adapters.store",
     },  # the extras `postgres` and `farm`
+    "rodin_watchd.client.journal": {
+        "rodin_watchd.adapters.spool.mounts",
+        "rodin_watchd.adapters.spool",
+    },  # who looks at a journal
     "rodin_watchd.service.farm": {"rodin_watchd.adapters.bucket", "rodin_watchd.adapters"},  # the extra `s3`
     "rodin_watchd.emulator.mesh_io": {"rodin_watchd.emulator.usdz", "rodin_watchd.emulator"},  # the extra `usdz`
 }
