@@ -127,14 +127,6 @@ class UsedHost:
         """Count it no more."""
         self._calls -= 1
 
-    def begin_call(self) -> None:
-        """Count a call that begins."""
-        self.calls += 1
-
-    def end_call(self) -> None:
-        """Count one that has ended."""
-        self.calls -= 1
-
     def is_idle_of(self, plugin: str) -> bool:
         """Return whether it is of a plugin, and carries out nothing."""
         return self.plugin == plugin and not self._calls
