@@ -31,7 +31,7 @@ SEED, SECONDS = 15, 60.0
 @pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
 def test_three_daemons_on_two_roots_lose_nothing_and_pay_nothing_twice(tmp_path: Path) -> None:
     """Killed, stopped, cut off and started again for a minute, with a failover of the server."""
-    result = soak(tmp_path, SEED, SECONDS, 0, synchronous=True, workers=0)
+    result = soak(tmp_path, SEED, SECONDS, 0, synchronous=True, workers=2)
     assert not result["wrong"]
     assert result["sets"]["delivered"]
     assert result["failovers"]
