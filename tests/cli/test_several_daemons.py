@@ -81,6 +81,23 @@ def mounted(node: Node, share: Path) -> None:
     node.root.symlink_to(share)
 
 
+def test_a_standby_that_has_another_name_for_the_store_leaves_the_root_alone(
+    nodes: tuple[Node, Node], vendor: Emulator
+) -> None:
+    """To it the folder is a copy's, and it would send nothing: it says how to write the address. A person may decide that it is no copy."""
+    first, second = nodes
+    second.config.write_text(second.config.read_text().replace("rodin@/", "rodin@db.example/"))
+    with running(first) as owner:
+        with running(second, begun=r"This one cannot: .*Write the same \[store\] url on each machine") as standby:
+            begin_a_set(first, owner)
+            owner.stop()
+            standby.until(r"Nobody serves the root\. This one cannot: ")
+            assert second.told("accept", "root", "--yes").returncode == 0
+            standby.until(r" archived chair ")
+            assert standby.stop() == 0
+    assert len(vendor.charges) == 1
+
+
 @pytest.mark.parametrize("is_marked", [False, True])
 def test_a_standby_without_the_share_leaves_the_root_alone(
     apart: tuple[Node, Node], tmp_path: Path, vendor: Emulator, *, is_marked: bool
