@@ -88,7 +88,8 @@ def test_a_standby_that_has_another_name_for_the_store_leaves_the_root_alone(
     first, second = nodes
     second.config.write_text(second.config.read_text().replace("rodin@/", "rodin@db.example/"))
     with running(first) as owner:
-        with running(second, begun=r"This one cannot: .*Write the same \[store\] url on each machine") as standby:
+        assert "write the same [store] url on each machine" in second.told("check", "--offline").stdout
+        with running(second, begun=r"This one cannot: .*write the same \[store\] url on each machine") as standby:
             begin_a_set(first, owner)
             owner.stop()
             standby.until(r"Nobody serves the root\. This one cannot: ")
