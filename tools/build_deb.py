@@ -31,7 +31,7 @@ SCRIPTS = ("postinst", "prerm", "postrm")
 PYTHON = "3.11"
 """That of Debian 12, bookworm."""
 
-EXTRAS = "metrics,postgres,web"
+EXTRAS = "farm,metrics,postgres,web"
 """Besides `systemd`, which is Debian's own python3-systemd."""
 
 PLATFORMS = {"amd64": "x86_64-manylinux_2_36", "arm64": "aarch64-manylinux_2_36"}

@@ -614,10 +614,7 @@ def why_not_served(mounts: Mounts, store: StoreReader, place: StorePlace, *, for
         return f"{mounts.root} is away: {verdict} {advice_for(Mount.ROOT)}"
     whose = whose_root(root_seen(read_mark(mounts.root), memory, place))
     if for_another and whose.whose is Whose.COPIED:
-        return (
-            f"{whose.reason}; here it would be {place.name}. Write the same [store] url on each machine. If no service uses that one any "
-            "more: `rodin-watchd accept root`."
-        )
+        return f"{whose.reason}; here it would be {place.name}. {_SAME_URL}"
     return ""
 
 
@@ -658,7 +655,9 @@ def refusal_of(verdict: RootVerdict, root: Path, place: StorePlace) -> RodinWatc
         case Whose.MARKED:
             return FolderGoneError(f"{root}: {verdict.reason}.")
         case Whose.COPIED | Whose.ACCEPTED:
-            return RootCopiedError(f"{verdict.reason}. Nothing is taken or sent.")
+            return RootCopiedError(
+                f"{verdict.reason}. Nothing is taken or sent.", advice=_SAME_URL if place.address else ""
+            )
 
 
 def _devices(known: Mapping[Mount, Known]) -> Mapping[Mount, int]:
@@ -666,6 +665,7 @@ def _devices(known: Mapping[Mount, Known]) -> Mapping[Mount, int]:
     return {mount: found.identity.device for mount, found in known.items()}
 
 
+_SAME_URL: Final = f"If it is the same database under another name: write the same [store] url on each machine. {RootCopiedError.advice}"
 _DATABASE_EMPTIED: Final = (
     "Restore the database from its backup, or correct [store] url; if it is lost for good, `rodin-watchd accept root` allows a "
     "new beginning."

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_stage import SAMPLES, Running, Stage, running
+from cli_stage import SAMPLES, TIMEOUT_SECONDS, Running, Stage, running
 from clusters import Cluster, database
 
 from rodin_watchd.core.layout import MARK
@@ -81,6 +82,24 @@ def mounted(node: Node, share: Path) -> None:
     node.root.symlink_to(share)
 
 
+def test_a_standby_that_has_another_name_for_the_store_leaves_the_root_alone(
+    nodes: tuple[Node, Node], vendor: Emulator
+) -> None:
+    """To it the folder is a copy's, and it would send nothing: it says how to write the address. A person may decide that it is no copy."""
+    first, second = nodes
+    second.config.write_text(second.config.read_text().replace("rodin@/", "rodin@db.example/"))
+    with running(first) as owner:
+        assert "write the same [store] url on each machine" in second.told("check", "--offline").stdout
+        with running(second, begun=r"This one cannot: .*write the same \[store\] url on each machine") as standby:
+            begin_a_set(first, owner)
+            owner.stop()
+            standby.until(r"Nobody serves the root\. This one cannot: ")
+            assert second.told("accept", "root", "--yes").returncode == 0
+            standby.until(r" archived chair ")
+            assert standby.stop() == 0
+    assert len(vendor.charges) == 1
+
+
 @pytest.mark.parametrize("is_marked", [False, True])
 def test_a_standby_without_the_share_leaves_the_root_alone(
     apart: tuple[Node, Node], tmp_path: Path, vendor: Emulator, *, is_marked: bool
@@ -119,10 +138,10 @@ schema.VERSION += 1
 """What the next version has more: tables that an older program can go on with. Python reads this at its start."""
 
 
-def upgraded(node: Node, folder: Path) -> None:
-    """Install the next version for a daemon, for its next start."""
+def upgraded(node: Node, folder: Path, more: str = "") -> None:
+    """Install the next version for a daemon, for its next start; `more` is what it does to the store besides."""
     folder.mkdir(exist_ok=True)
-    (folder / "sitecustomize.py").write_text(NEXT_VERSION)
+    (folder / "sitecustomize.py").write_text(NEXT_VERSION.replace("newer);", f"newer);{more}"))
     node.environment = {**node.environment, "PYTHONPATH": str(folder)}
 
 
@@ -159,6 +178,32 @@ def test_daemons_are_upgraded_one_after_the_other(
             assert owner.stop() == 0
     assert [job["state"] for job in first.data("list")] == ["archived"] * 3
     assert len(vendor.charges) == 3
+
+
+def test_a_version_that_others_cannot_go_on_with_waits_until_they_are_stopped(
+    nodes: tuple[Node, Node], tmp_path: Path, vendor: Emulator
+) -> None:
+    """It changes nothing under them, and says what to do; then those of the older version are refused."""
+    first, second = nodes
+    upgraded(second, tmp_path / "next", " UPDATE store SET oldest = version + 1;")
+
+    def run_newer() -> subprocess.CompletedProcess[str]:
+        command = second.command("run", "--until-idle")
+        return subprocess.run(
+            command, env=second.environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+        )
+
+    with running(first) as owner:
+        refused = run_newer()
+        assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
+        assert f"{owner.process.pid}@" in refused.stderr
+        assert "Stop all daemons of this store" in refused.stderr
+        begin_a_set(first, owner)
+        owner.until(r" archived chair ")
+        assert owner.stop() == 0
+    assert run_newer().returncode == 0
+    assert "was written by a newer rodin_watchd" in first.told("run", "--until-idle").stderr
+    assert len(vendor.charges) == 1
 
 
 def test_two_daemons_with_one_state_folder_are_refused(nodes: tuple[Node, Node]) -> None:

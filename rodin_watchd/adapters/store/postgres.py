@@ -485,9 +485,23 @@ class PostgresStore(_PostgresReading, StoredWriter):
             if version_of(found, self._database):  # daemons of an older version may be writing: they wait, and go on
                 found.execute(in_postgres(_LOCK), {"what": _BOOK})
             found.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-            for version, script in migrations(version_of(found, self._database)):  # another one may have been faster
+            before = version_of(found, self._database)  # another one may have been faster
+            for version, script in migrations(before):
                 found.execute(script)
                 found.execute("UPDATE store SET version = %s", (version,))
+            [(_, oldest)] = found.execute(_VERSIONS).fetchall()
+            if before and oldest > before:
+                self._refuse_older(found)
+
+    def _refuse_older(self, found: psycopg.Connection[StoredRow]) -> None:
+        """Raise AlreadyRunningError where others have the store open, whose version cannot go on with what this one makes of it."""
+        [(alone,)] = found.execute(f"SELECT pg_try_advisory_xact_lock({LOCKS}, {_SERVICE})").fetchall()
+        if not alone:
+            names = ", ".join(str(name) for _, name in found.execute(_HOLDER) if name != self._database.name)
+            raise AlreadyRunningError(
+                f"This version has to change the store in {self._database.shown}, and the version of those that use it cannot go on then: {names}.",
+                advice="Nothing was changed. Stop all daemons of this store, install this version on each machine, then start them.",
+            )
 
     def _written_in(self, found: psycopg.Connection[StoredRow], query: str = _WRITTEN) -> int:
         known = found.execute(in_postgres(query), self._writer).fetchall()
