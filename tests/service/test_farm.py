@@ -234,7 +234,7 @@ def test_without_a_worker_people_read_why_nothing_moves(tmp_path: Path, vendor: 
         there.until(lambda: "No worker serves the queue heavy" in " ".join(there.shop.status().split()))
         there.work("one")
         there.until_idle()
-        assert "waits for a worker" not in there.shop.status()
+        there.until(lambda: "waits for a worker" not in there.shop.status())
         assert there.shop.states() == {"chair": State.ARCHIVED}
 
 
