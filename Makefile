@@ -75,7 +75,9 @@ test-web: $(VENV)/.dev .node/.made  ## Drive the page in a real browser: its 3D,
 
 test-postgres: $(VENV)/.dev .postgres  ## Test the store in a real PostgreSQL: its schema, services that race, a server that goes; a short soak of several
 	$(BIN)/pytest -q -rs -n $(WORKERS) -m "nodes or not nodes" tests/adapters/test_postgres.py tests/adapters/test_store_contract.py \
-		tests/adapters/test_store_copying.py tests/service/test_postgres_service.py tests/service/test_farm.py tests/reliability/test_nodes.py
+		tests/adapters/test_store_copying.py tests/adapters/test_roots.py tests/service/test_postgres_service.py tests/service/test_postgres_backup.py \
+		tests/service/test_one_account.py tests/service/test_farm.py tests/cli/test_several_daemons.py \
+		tests/cli/test_several_machines.py tests/cli/test_compose_nodes.py tests/reliability/test_nodes.py
 
 deb: $(VENV)/.dev  ## Build the Debian package (bookworm; DEB_PYTHON=3.13 for trixie) into dist/
 	$(BIN)/python tools/build_deb.py --python $(DEB_PYTHON)

@@ -64,6 +64,7 @@ SERVICE_ACTIONS: Mapping[str, str] = {
     "started": "a start checks again what was paused, all but what concerns the vendor",
     "safe-mode": "it was started without plugins",
     "restored": "the journal is older than what was paid: a restored backup, or an older copy",
+    "root-restored": "the folders are older than what was paid: a restored backup; results that were delivered since may be missing",
     "copied": "the root or its journal was copied or moved: nothing is taken or sent until `accept root`",
     "accepted": "a person accepted the copied root or the older journal",
     "journal-written-out": "files of the journal were removed or replaced, and it was written again",

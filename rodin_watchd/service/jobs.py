@@ -56,7 +56,8 @@ log = logging.getLogger("rodin_watchd")
 
 _BAD_NEWS = frozenset(
     {
-        *("paused", "offline", "copied", "alarm", "set-aside", "files-gone", "restored", "journal-written-out"),
+        *("paused", "offline", "copied", "alarm", "set-aside", "files-gone", "restored", "root-restored"),
+        "journal-written-out",
         *("low-balance", "inquiry", "balance-doubted", "balance-unwatched", "crowd", "plugin-aside", "plugin-left-out"),
     }
 )

@@ -27,6 +27,7 @@ from rodin_watchd.errors import (
     JournalRolledBackError,
     JournalUncheckedError,
     RodinWatchdError,
+    RootAwayError,
     StandbyError,
 )
 from rodin_watchd.log_lines import log_error
@@ -157,6 +158,8 @@ class RootLease:
                     return self
                 serves = f"{process_in_words(root.process) if root and root.daemon else 'Nobody'} serves the root."
                 self._tell(f"{serves} This one cannot: {why_not}" if why_not else serves)
+            except RootAwayError:
+                raise
             except DiskError as error:
                 if not watched:
                     raise

@@ -324,7 +324,9 @@ def _repair(base: Base, now: float, account: str, process: str, *, knew_root: bo
         base.store.set_meta(
             LOSSES, int(base.store.meta(LOSSES) or 0) + 1
         )  # what was bought elsewhere since is in no sum
-    _find_lost(base, base.submit_count.read(), now, account, knew_root=knew_root)
+    submits = base.submit_count.read()
+    _find_lost(base, submits, now, account, knew_root=knew_root)
+    _report_older_root(base.job_store, submits, now)
     base.submit_count.keep(base.job_store.submits)
     base.store.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
     known = base.store.meta(PAUSES)
@@ -359,6 +361,19 @@ def _find_lost(base: Base, submits: int, now: float, account: str, *, knew_root:
     if loss:
         message += f" {loss.counted}: today's budget counts them as spent."
     job_store.report("restored", message, now, subject="journal")
+
+
+def _report_older_root(job_store: JobStore, submits: int, now: float) -> None:
+    """Report a root that counts fewer `submits` than a crash explains: its folders are from a backup, and lack what came after it.
+
+    Each submit that was not counted before a crash is that of a live job. A root without a count has no old one.
+    """
+    if submits and job_store.submits - submits > len(job_store.jobs):
+        message = (
+            f"The folders are older than the store: they count {submits} submits, the store {job_store.submits}. Results that were "
+            "delivered since may be missing in outbox. `rodin-watchd list` shows which sets were delivered, and where."
+        )
+        job_store.report("root-restored", message, now, subject="root")
 
 
 def _own_lock(place: StorePlace) -> Lock:

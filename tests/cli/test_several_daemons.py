@@ -115,7 +115,8 @@ def test_a_standby_without_the_share_leaves_the_root_alone(
         with running(second, begun=r"standby: .* serves the root\. This one stands by") as standby:
             mounted(second, other)
             standby.until(r"standby: .* serves the root\. This one cannot: .*mounted is away")
-        assert "is away" in second.told("run", "--until-idle").stderr
+        refused = second.told("run", "--until-idle")
+        assert (refused.returncode, "is away" in refused.stderr) == (1, True)
         with running(second, begun=r"This one cannot: .*mounted is away") as standby:
             assert "is away" in second.told("health").stdout
             begin_a_set(first, owner)

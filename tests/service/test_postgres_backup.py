@@ -187,6 +187,8 @@ def test_only_the_folders_come_back(
     """
     shop = made("root")
     shop.start()
+    shop.drop_set("stool")
+    shop.idle()
     shop.drop_set("chair")
     if was:
         shop.until(shop.is_in("chair", was))
@@ -198,9 +200,11 @@ def test_only_the_folders_come_back(
     shop.crash()
     shutil.rmtree(shop.root)
     shutil.copytree(tmp_path / "share", shop.root, symlinks=True)
-    worked(shop)
-    assert vendor.charges == 1
-    assert State.ARCHIVED in {job.state for job in shop.jobs()}
+    worked(shop).restart()
+    assert vendor.charges == 2
+    assert shop.states()["stool"] is State.ARCHIVED
+    assert State.ARCHIVED in {job.state for job in shop.jobs() if job.name == "chair"}
+    assert shop.event_kinds().count("root-restored") == (was is None and then is State.ARCHIVED)
     assert ("chair/job.toml" in shop.found("outbox")) == (then is State.DOWNLOADED)
     assert missing(shop) == ([] if then is State.DOWNLOADED else ["outbox/chair"])
     assert any(name.endswith("chair.obj") for folder in ("failed", "archive") for name in shop.found(folder))
