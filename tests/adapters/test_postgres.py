@@ -13,16 +13,20 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import pytest
 from clusters import Cluster, database, running
 from sql import query
 
+from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store.postgres import PostgresArchive, PostgresReader, PostgresStore, insert_command
 from rodin_watchd.adapters.store.postgres_connection import Database
+from rodin_watchd.adapters.store.postgres_schema import facts, migrations
+from rodin_watchd.adapters.store.schema import legal_moves
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.kinds import Article
 from rodin_watchd.core.machine import TABLE
-from rodin_watchd.core.store import Store
+from rodin_watchd.core.store import ROOT_ID, Store
 from rodin_watchd.errors import (
     AlreadyRunningError,
     JournalBusyError,
@@ -589,3 +593,47 @@ def test_a_row_that_makes_no_sense_is_told(cluster: Cluster, address: Address, s
     asked(cluster, address, "UPDATE jobs SET doc = 'no JSON'")
     with pytest.raises(JournalError, match="damaged"):
         store.jobs()
+
+
+# ---- a store of an earlier version ----------------------------------------------------------------------------------
+
+
+OLD_JOB = """
+    INSERT INTO jobs (id, state, name, folder, top, fingerprint, kind, charges, created_at, changed_at, place, doc, facts)
+    VALUES (%(id)s, %(state)s, %(name)s, %(folder)s, %(top)s, %(fingerprint)s, %(kind)s, 0, 0, 0, '', %(doc)s, %(facts)s)
+"""
+
+
+def test_a_store_of_the_first_version_gets_a_root(cluster: Cluster) -> None:
+    """It had one, which all that it knows is of from then on; what roots share is shared. Its jobs go on."""
+    with database(cluster, empty=True) as name:
+        with psycopg.connect(cluster.url(name), options="-c search_path=rodin_watchd") as old:
+            old.execute("CREATE SCHEMA rodin_watchd")
+            [(_, first), *_] = migrations(0)
+            old.execute(first)
+            old.execute("UPDATE store SET version = 1")
+            for move in legal_moves():
+                old.execute("INSERT INTO moves VALUES (%s, %s)", move)
+            job = a_job()
+            old.execute(OLD_JOB, {**rows.row(job, NOW), "facts": facts(job)})
+            ended = replace(a_job("b1"), state=S.RETURNED)
+            old.execute(OLD_JOB, {**rows.row(ended, NOW), "facts": facts(ended)})
+            old.execute("INSERT INTO commands (at, verb, arguments) VALUES (0, 'pause', '{}')")
+            old.execute("INSERT INTO gate (name, verdict) VALUES ('[]', 'held')")
+            old.execute("INSERT INTO service_events (at, kind, message) VALUES (0, 'started', 'x')")
+            for key, value in ((ROOT_ID, '"r1"'), ("pause", '{"at": 1}'), ("page", '{"of": "r1"}')):
+                old.execute("INSERT INTO meta VALUES (%s, %s)", (key, value))
+        with closing(PostgresStore(Address(cluster.url(name)))) as store:
+            assert store.root_id == "r1"
+            assert {one.id: one.state for one in store.jobs()} == {"a1": S.CLAIMED, "b1": S.RETURNED}
+            assert store.counts() == {S.CLAIMED: 1, S.RETURNED: 1}
+            assert [command.verb for command in store.open_commands()] == ["pause"]
+            assert (store.newest_held(), len(store.service_events())) == (1, 1)
+            assert (store.meta(ROOT_ID), store.meta("pause"), store.meta("page")) == ("r1", {"at": 1}, {"of": "r1"})
+            led(store, job, S.STAGED, S.UPLOADING)
+            store.set_meta("page", {"of": "now"})
+            store.set_meta("pause", None)
+            assert (store.meta("page"), store.meta("pause")) == ({"of": "now"}, None)
+            assert store.newest_purchase() == 1
+        with closing(PostgresStore(Address(cluster.url(name)), lambda _known: "r2")) as other:
+            assert (other.jobs(), other.counts(), other.open_commands(), other.meta(ROOT_ID)) == ([], {}, [], None)
