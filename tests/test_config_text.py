@@ -61,7 +61,7 @@ def test_the_example_names_every_key(tmp_path: Path) -> None:
 def test_each_key_of_the_example_is_explained() -> None:
     """Above a key stand its purpose, what is allowed and its default."""
     assert (
-        "# How many jobs are in progress at the same time.\n"
+        "# How many jobs are in progress at the same time, of all services that share the store.\n"
         "# Allowed: a whole number from 1 to 64. Default: 4\n"
         "max_in_flight = 4\n"
     ) in example()

@@ -28,7 +28,7 @@ from rodin_watchd.cli.main import exit_code, in_words
 from rodin_watchd.cli.options import config_option, find
 from rodin_watchd.config import KEY_VARIABLE, Config, find_key, load_config
 from rodin_watchd.core.layout import INBOX
-from rodin_watchd.errors import DiskError, RodinWatchdError, RootAwayError
+from rodin_watchd.errors import DiskError, RodinWatchdError, RootAwayError, StoreAwayError
 from rodin_watchd.log_lines import LogFormat, log_error, set_level, start_log
 from rodin_watchd.service.reload import Launch, Serving, serving
 
@@ -197,20 +197,23 @@ class Setting:
 def _when_the_root_is_there(
     start: Callable[[], AbstractContextManager[Serving]], pulse: Pulse, *, wait: bool
 ) -> Iterator[Serving]:
-    """Give a service; while the root is a share that is away, wait for it, holding nothing that a second start could need."""
+    """Give a service; wait for a root or a database that is away, holding nothing that a second start could need."""
     message = ""
     with contextlib.ExitStack() as stack:
         while True:
             try:
                 service = stack.enter_context(start())
                 break
-            except RootAwayError as error:
+            except (RootAwayError, StoreAwayError) as error:
                 if not wait:
                     raise
                 if error.message != message:
                     message = error.message
-                    log.warning("root-away: %s %s", message, error.advice_in_full, extra={"action": "root-away"})
-                pulse.wait("waits for the root, which is away")
+                    if isinstance(error, RootAwayError):
+                        log.warning("root-away: %s %s", message, error.advice_in_full, extra={"action": "root-away"})
+                    else:
+                        log.warning("store-away: %s %s", message, error.advice_in_full, extra={"action": "store-away"})
+                pulse.wait(f"waits: {message}")
             time.sleep(AWAY_SECONDS)
         yield service
 

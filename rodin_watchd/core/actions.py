@@ -74,6 +74,7 @@ SERVICE_ACTIONS: Mapping[str, str] = {
     "offline": "a folder is away",
     "online": "it is back",
     "root-away": "the start waits for the root",
+    "store-away": "the start waits for the database with the store",
     "standby": "the start waits for another daemon that serves the root",
     "answer": "the service ends, and cannot store the task that the vendor answered with",
     "submits": "the count of submits cannot be noted in a second folder, or can again",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cli_stage import SAMPLES, TIMEOUT_SECONDS, Running, Stage, running
 from clusters import Cluster, database
+from clusters import running as running_cluster
 
 from rodin_watchd.core.layout import MARK
 from rodin_watchd.emulator.server import Emulator
@@ -229,3 +230,14 @@ def test_a_restart_goes_on_at_once(nodes: tuple[Node, Node]) -> None:
         owner.until(r" archived chair ")
         assert not any("standby" in line for line in owner.lines)
         assert owner.stop() == 0
+
+
+def test_a_start_waits_for_the_database(tmp_path: Path, vendor: Emulator) -> None:
+    """A machine that starts before its database: nobody has to start the service once more."""
+    with running_cluster() as cluster, database(cluster, empty=True) as name:
+        node = Node(tmp_path / "root", "a", cluster.url(name), vendor.base_url)
+        cluster.stop()
+        with running(node, begun=r"store-away: The database .* cannot be reached") as service:
+            cluster.start()
+            service.until("drop sets into")
+            assert service.stop() == 0

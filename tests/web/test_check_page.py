@@ -17,7 +17,11 @@ from rodin_watchd.errors import ConfigError
 from rodin_watchd.settings import CREDENTIALS_VARIABLE
 from rodin_watchd.web.access import NO_TOKEN, TOKEN_CREDENTIAL, VIEWER_CREDENTIAL, Tokens, credentials_in, find_tokens
 
-UNITS = sorted((Path(__file__).parents[2] / "systemd").rglob("*.service"))
+UNITS = [
+    unit
+    for unit in (Path(__file__).parents[2] / "systemd").rglob("*.service")
+    if "rodin-watchd run" in unit.read_text()
+]  # a worker has no page
 
 
 def findings(stage: Stage) -> list[tuple[str, str]]:
