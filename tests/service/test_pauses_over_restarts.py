@@ -126,7 +126,7 @@ def test_a_restart_allows_no_second_burst_of_calls(tmp_path: Path) -> None:
     with working(tmp_path, "empty-jobs", api=api, polling=polling) as (shop, vendor):
         for name in ("one", "two"):
             shop.drop_set(name)
-        shop.until(lambda: vendor.uploads == 2, step_seconds=0.5)
+        shop.until(lambda: set(shop.states().values()) == {State.SUBMITTED}, step_seconds=0.5)
         for _ in range(12):
             shop.restart()
             shop.hands.jump_seconds += 1000.0
