@@ -39,7 +39,7 @@ def test_it_makes_a_service_that_works_and_takes_it_away(bare_machine: Machine) 
     """Installed, repeated, started, a set delivered; uninstalled, all data stays and nothing of the service is left."""
     bare_machine.run(f"{PROGRAM} install-service")
     shop = Shop(bare_machine).furnished()
-    assert "leave" in bare_machine.run(f"{PROGRAM} install-service")
+    assert "it is there already" in bare_machine.run(f"{PROGRAM} install-service")
     shop.hire()
     shop.open_vendor()
     shop.start()
