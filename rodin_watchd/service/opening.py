@@ -317,13 +317,10 @@ def _repair(base: Base, now: float, account: str, process: str, *, knew_root: bo
     `process`: which one serves the root from now on, where several could; "" else.
     """
     if process:
-        base.submit_count.mark(
-            process
-        )  # before the count is read: who still counts sees the mark, or is seen by its count
+        base.submit_count.mark(process)  # before the count is read: who still counts sees it, or is seen by the count
     if base.standing.mounts_keeper.copied:
-        base.store.set_meta(
-            LOSSES, int(base.store.meta(LOSSES) or 0) + 1
-        )  # what was bought elsewhere since is in no sum
+        losses = int(base.store.meta(LOSSES) or 0)
+        base.store.set_meta(LOSSES, losses + 1)  # what was bought elsewhere since is in no sum
     submits = base.submit_count.read()
     _find_lost(base, submits, now, account, knew_root=knew_root)
     _report_older_root(base.job_store, submits, now)

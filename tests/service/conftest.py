@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from clusters import Cluster, database
 from workshop import Vendor, Workshop, emulated, workshop
 
 from rodin_watchd.emulator.server import Emulator
@@ -30,3 +31,10 @@ def shop(tmp_path: Path, vendor: Vendor) -> Iterator[Workshop]:
     """Give a daemon that runs."""
     with workshop(tmp_path, vendor.emulator.base_url) as shop:
         yield shop
+
+
+@pytest.fixture
+def url(cluster: Cluster) -> Iterator[str]:
+    """Give the address of a database with nothing in it."""
+    with database(cluster, empty=True) as name:
+        yield cluster.url(name)

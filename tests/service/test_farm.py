@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 import psycopg
 import pytest
-from clusters import Cluster, database, running
+from clusters import database, running
 from farm_stage import CONVERT, SLOW, data_of, farm, page_of, receipt_of
 from moto.server import ThreadedMotoServer
 from workshop import Vendor, emulated, workshop
@@ -37,13 +37,6 @@ def vendor() -> Iterator[Vendor]:
     """Give a vendor of one's own."""
     with emulated() as found:
         yield found
-
-
-@pytest.fixture
-def url(cluster: Cluster) -> Iterator[str]:
-    """Give the address of a database with nothing in it."""
-    with database(cluster, empty=True) as name:
-        yield cluster.url(name)
 
 
 def test_a_set_is_converted_by_a_worker(

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from clusters import Cluster, database
+from clusters import Cluster
 from test_postgres_service import Shop
 from workshop import Vendor, emulated
 
@@ -26,13 +26,6 @@ def vendor() -> Iterator[Vendor]:
     """Give a vendor of one's own."""
     with emulated() as found:
         yield found
-
-
-@pytest.fixture
-def url(cluster: Cluster) -> Iterator[str]:
-    """Give the address of a database with nothing in it."""
-    with database(cluster, empty=True) as name:
-        yield cluster.url(name)
 
 
 def run(cluster: Cluster, program: str, url: str, backup: Path) -> None:

@@ -7,8 +7,9 @@ import secrets
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from rodin_watchd.adapters.store.archive import ArchiveFile
 from rodin_watchd.adapters.store.reader import JournalReader
@@ -63,7 +64,7 @@ def open_reader(place: StorePlace) -> StoreReader:
     """Open a store for reading; the caller closes it. Raises JournalError, StoreAwayError; ConfigError without the extra."""
     if place.address is None:
         return JournalReader(place.path)
-    with needs_psycopg():
+    with _needs_psycopg():
         from rodin_watchd.adapters.store.postgres import PostgresReader  # noqa: PLC0415 - an optional extra
     return PostgresReader(place.address, _reads(place))
 
@@ -74,7 +75,7 @@ def open_database(place: StorePlace) -> SharedStore:
     And AlreadyRunningError where another program needs it alone, UnknownRootError for a folder that is no root of this store.
     """
     assert place.address is not None  # noqa: S101 - the caller has asked
-    with needs_psycopg():
+    with _needs_psycopg():
         from rodin_watchd.adapters.store.postgres import PostgresStore  # noqa: PLC0415 - an optional extra
     return PostgresStore(place.address, partial(_root_to_serve, place=place))
 
@@ -85,7 +86,7 @@ def add_root(place: StorePlace) -> str:
     Raises as `open_reader`, and CommandRefusedError for one that is a root already.
     """
     assert place.address is not None and place.root is not None  # noqa: S101, PT018 - the caller has asked
-    with needs_psycopg():
+    with _needs_psycopg():
         from rodin_watchd.adapters.store import postgres  # noqa: PLC0415 - an optional extra
     return postgres.add_root(place.address, place.root.place, place.root.mark)
 
@@ -122,7 +123,7 @@ def farm_queue(address: Address, patience: float) -> CallQueue:
 
     `patience`: for how many seconds its calls wait for a database that is away.
     """
-    with needs_procrastinate():
+    with _needs_procrastinate():
         from rodin_watchd.adapters.store.farm import FarmQueue  # noqa: PLC0415 - an optional extra
     return FarmQueue(address, patience)
 
@@ -134,7 +135,7 @@ def leave_command(place: StorePlace, verb: str, arguments: dict[str, Any], now: 
     """
     if place.address is None:
         return insert_command(place.path, verb, arguments, now, once=once)
-    with needs_psycopg():
+    with _needs_psycopg():
         from rodin_watchd.adapters.store import postgres  # noqa: PLC0415 - an optional extra
     return postgres.insert_command(place.address, verb, arguments, now, once=once, choose=_reads(place))
 
@@ -151,7 +152,7 @@ def copy_old_jobs(place: StorePlace, before_at: float, now: float, limit: int) -
             with contextlib.closing(ArchiveFile(place.path)) as archive:
                 archive.put(found)
         return [one.known for one in found]
-    with needs_psycopg():
+    with _needs_psycopg():
         from rodin_watchd.adapters.store import postgres  # noqa: PLC0415 - an optional extra
     with contextlib.closing(postgres.PostgresReader(place.address, _reads(place))) as reader:
         found = reader.old_jobs(before_at, now, limit)
@@ -168,7 +169,7 @@ def copy_store(source: StorePlace, target: StorePlace, now: float, stamp: str) -
     CommandRefusedError where that is a store of its own, or the source was moved elsewhere; JournalError, DiskError, ConfigError:
     then nothing was changed.
     """
-    with needs_psycopg():
+    with _needs_psycopg():
         from rodin_watchd.adapters.store import copying, postgres  # noqa: PLC0415 - an optional extra
     _refuse_own(target)
     moved = {"name": target.name, "at": now}
@@ -212,28 +213,25 @@ def _refuse_own(target: StorePlace) -> None:
 
 
 @contextlib.contextmanager
-def needs_procrastinate() -> Iterator[None]:
-    """Say how to install what the farm needs, if importing it fails. Raises ConfigError."""
+def _needs(extra: str, modules: AbstractSet[str], what: str) -> Iterator[None]:
+    """Say how to install an optional extra, if importing one of its modules fails: `what` needs it. Raises ConfigError."""
     try:
         yield
     except ImportError as error:
-        if (error.name or "").partition(".")[0] not in ("procrastinate", "psycopg", "psycopg_pool", "psycopg_binary"):
+        if (error.name or "").partition(".")[0] not in modules:
             raise
         raise ConfigError(
-            "A plugin's table says where = “farm”, or this is a worker, but procrastinate is not installed.",
-            advice=f'Run: {shlex.quote(sys.executable)} -m pip install "rodin-watchd[farm]"',
+            what, advice=f'Run: {shlex.quote(sys.executable)} -m pip install "rodin-watchd[{extra}]"'
         ) from None
 
 
-@contextlib.contextmanager
-def needs_psycopg() -> Iterator[None]:
-    """Say how to install what a store in PostgreSQL needs, if importing it fails. Raises ConfigError."""
-    try:
-        yield
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_binary", "psycopg_c"):
-            raise
-        raise ConfigError(
-            "store.url names a PostgreSQL database, but psycopg is not installed.",
-            advice=f'Run: {shlex.quote(sys.executable)} -m pip install "rodin-watchd[postgres]"',
-        ) from None
+_PSYCOPG: Final = frozenset({"psycopg", "psycopg_binary", "psycopg_c"})
+_needs_psycopg: Final = partial(
+    _needs, "postgres", _PSYCOPG, "store.url names a PostgreSQL database, but psycopg is not installed."
+)
+_needs_procrastinate: Final = partial(
+    _needs,
+    "farm",
+    _PSYCOPG | {"procrastinate", "psycopg_pool"},
+    "A plugin's table says where = “farm”, or this is a worker, but procrastinate is not installed.",
+)

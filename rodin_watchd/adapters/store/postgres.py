@@ -558,9 +558,8 @@ class PostgresStore(_PostgresReading, StoredWriter):
             if seen is None and self._value("SELECT EXISTS (SELECT 1 FROM roots)"):
                 raise StandbyError("Another daemon was faster: the store has a root by now.")
             self._write("INSERT INTO roots (id, place) VALUES (:root, :place) ON CONFLICT DO NOTHING", named)
-            self._rows(
-                "SELECT 1 FROM roots WHERE id = :root FOR UPDATE", named
-            )  # its owner may renew it without the store's lock
+            # Its owner may renew it without the store's lock.
+            self._rows("SELECT 1 FROM roots WHERE id = :root FOR UPDATE", named)
             there = self.served()
             assert there is not None  # noqa: S101 - see above
             known = (seen.daemon, seen.fence, seen.renewed) if seen else ("", 0, 0)
